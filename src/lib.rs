@@ -1,0 +1,5 @@
+//! waybill: a container-image build orchestrator whose only state is the container registry.
+
+pub mod manifest;
+pub mod model;
+pub mod problem;

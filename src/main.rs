@@ -1,0 +1,3 @@
+//! The `waybill` program.
+
+fn main() {}

@@ -1,0 +1,255 @@
+//! Rebuild and ignore patterns: regexes over the bytes of a path.
+
+use std::sync::OnceLock;
+
+use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Hir, HirKind, Look};
+
+use crate::model::RepoPath;
+
+/// A regex over bytes (`(?s-u)`), searched in the whole path from the repository's root.
+///
+/// It is parsed when the manifest is read, and compiled only when a path is first held against it:
+/// a plain directory prefix never is.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: String,
+    /// What every match begins with at the start of the path, if the pattern is anchored there.
+    prefix: Option<Vec<u8>>,
+    /// The directory, if the pattern is nothing but the start of the path and `<directory>/`.
+    directory: Option<RepoPath>,
+    regex: OnceLock<Regex>,
+}
+
+/// Why a pattern was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PatternError {
+    /// What the regex parser says, one line.
+    pub message: String,
+    /// 0-based offset of the fault in the pattern's text, in bytes.
+    pub offset: usize,
+}
+
+impl Pattern {
+    /// Parses a pattern; the compiled form is known to fit the engine's size limit.
+    ///
+    /// # Errors
+    ///
+    /// The pattern is no valid regex, or its repetitions make it too large.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let hir = ParserBuilder::new()
+            .utf8(false)
+            .unicode(false)
+            .dot_matches_new_line(true)
+            .build()
+            .parse(text)
+            .map_err(|error| syntax_error(&error))?;
+        let (prefix, whole) = anchored_prefix(&hir);
+        let directory = prefix
+            .as_ref()
+            .filter(|_| whole)
+            .and_then(|prefix| prefix.strip_suffix(b"/"))
+            .filter(|directory| is_normal(directory))
+            .map(|directory| RepoPath::from_git(directory));
+        let pattern = Self {
+            text: text.to_owned(),
+            prefix,
+            directory,
+            regex: OnceLock::new(),
+        };
+        if pattern.directory.is_none() && is_large(&hir) {
+            let regex = compile(text).map_err(|error| PatternError {
+                message: error.to_string(),
+                offset: 0,
+            })?;
+            let _ = pattern.regex.set(regex);
+        }
+        Ok(pattern)
+    }
+
+    /// The pattern that covers a directory, and everything for the root.
+    #[must_use]
+    pub fn of_directory(directory: &RepoPath) -> Self {
+        let prefix = directory.as_prefix();
+        Self {
+            text: format!("^{}", regex::escape(&String::from_utf8_lossy(&prefix))),
+            prefix: Some(prefix),
+            directory: Some(directory.clone()),
+            regex: OnceLock::new(),
+        }
+    }
+
+    /// The pattern as written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The directory that the pattern covers whole: it is start-of-text and a literal that ends in
+    /// `/`, or the default of a project in the root.
+    #[must_use]
+    pub fn as_directory(&self) -> Option<&RepoPath> {
+        self.directory.as_ref()
+    }
+
+    /// What every matching path begins with; `None` if a match may begin anywhere.
+    #[must_use]
+    pub fn anchored_prefix(&self) -> Option<&[u8]> {
+        self.prefix.as_deref()
+    }
+
+    /// Whether the pattern is found in this path.
+    #[must_use]
+    pub fn is_match(&self, path: &[u8]) -> bool {
+        if self.directory.is_some() {
+            return self
+                .prefix
+                .as_ref()
+                .is_some_and(|prefix| path.starts_with(prefix));
+        }
+        // What parses and is small compiles; were that ever untrue, matching everything rebuilds.
+        match self.regex.get() {
+            Some(regex) => regex.is_match(path),
+            None => match compile(&self.text) {
+                Ok(regex) => self.regex.get_or_init(|| regex).is_match(path),
+                Err(_) => true,
+            },
+        }
+    }
+
+    /// Whether some path below this directory (its components, and `/`) could match.
+    #[must_use]
+    pub fn may_match_below(&self, directory: &RepoPath) -> bool {
+        let below = directory.as_prefix();
+        self.prefix
+            .as_ref()
+            .is_none_or(|prefix| prefix.starts_with(&below) || below.starts_with(prefix))
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.directory == other.directory
+    }
+}
+
+impl Eq for Pattern {}
+
+fn compile(text: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text)
+        .unicode(false)
+        .dot_matches_new_line(true)
+        .build()
+}
+
+/// Whether compiling might run into the engine's size limit, so that it must be tried at once.
+fn is_large(hir: &Hir) -> bool {
+    hir.properties()
+        .minimum_len()
+        .is_some_and(|length| length > 200)
+        || contains_bounded_repeat(hir)
+}
+
+fn contains_bounded_repeat(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Repetition(repetition) => {
+            repetition.max.is_some_and(|max| max > 1)
+                || repetition.min > 1
+                || contains_bounded_repeat(&repetition.sub)
+        }
+        HirKind::Capture(capture) => contains_bounded_repeat(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().any(contains_bounded_repeat)
+        }
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => false,
+    }
+}
+
+/// The literal that every match begins with at the start of the text, and whether the pattern is
+/// nothing but that.
+fn anchored_prefix(hir: &Hir) -> (Option<Vec<u8>>, bool) {
+    match hir.kind() {
+        HirKind::Look(Look::Start) => (Some(Vec::new()), true),
+        HirKind::Concat(parts) if matches!(parts[0].kind(), HirKind::Look(Look::Start)) => {
+            match parts[1].kind() {
+                HirKind::Literal(literal) => (Some(literal.0.to_vec()), parts.len() == 2),
+                _ => (Some(Vec::new()), false),
+            }
+        }
+        _ => (None, false),
+    }
+}
+
+/// Whether these bytes are a path as git writes it: otherwise nothing in a tree can match them.
+fn is_normal(directory: &[u8]) -> bool {
+    !directory.is_empty()
+        && directory
+            .split(|byte| *byte == b'/')
+            .all(|component| !matches!(component, b"" | b"." | b".."))
+}
+
+fn syntax_error(error: &regex_syntax::Error) -> PatternError {
+    let (message, offset) = match error {
+        regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span().start.offset),
+        regex_syntax::Error::Translate(error) => {
+            (error.kind().to_string(), error.span().start.offset)
+        }
+        other => (other.to_string(), 0),
+    };
+    PatternError { message, offset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_prefix_is_a_directory() {
+        let directory = |text: &str| Pattern::parse(text).unwrap().as_directory().cloned();
+        assert_eq!(directory("^libs/log/"), Some(RepoPath::from("libs/log")));
+        assert_eq!(directory(r"^a\.b/"), Some(RepoPath::from("a.b")));
+        assert_eq!(directory(r"\Aa/"), Some(RepoPath::from("a")));
+        for not in [
+            "libs/log/",
+            "^libs/log",
+            "^libs/(a|b)/",
+            "^libs/.*/",
+            "^/",
+            "^a//",
+            "^",
+            "",
+            "(?i)^a/",
+            "(?m)^a/",
+        ] {
+            assert_eq!(directory(not), None, "{not}");
+        }
+    }
+
+    #[test]
+    fn matches_bytes() {
+        let pattern = Pattern::parse("a.b$").unwrap();
+        assert!(pattern.is_match(b"xa\xffb"));
+        assert!(pattern.is_match(b"xa\nb"));
+        assert!(!pattern.is_match(b"xa\nbc"));
+    }
+
+    #[test]
+    fn knows_where_it_may_match() {
+        let pattern = Pattern::parse("^a/b[0-9]").unwrap();
+        assert!(pattern.may_match_below(&RepoPath::from("a")));
+        assert!(!pattern.may_match_below(&RepoPath::from("b")));
+        assert!(
+            Pattern::parse("b")
+                .unwrap()
+                .may_match_below(&RepoPath::from("zzz"))
+        );
+    }
+
+    #[test]
+    fn refuses_with_a_position() {
+        assert_eq!(Pattern::parse("ab(").unwrap_err().offset, 2);
+        assert!(Pattern::parse("(a{1000}){1000}").is_err());
+    }
+}
