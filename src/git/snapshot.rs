@@ -1,0 +1,298 @@
+//! One tree of the repository, looked into again and again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gix::objs::Kind;
+
+use super::tree::{Tree, next_entry};
+use super::{GitError, Repository};
+use crate::model::{CommitId, Entry, Mode, ObjectId, RepoPath};
+
+/// More symbolic links than this on the way to one path are taken for a loop, as Linux does.
+const MAX_LINKS: usize = 40;
+
+/// One root tree. Directories are decoded once each, so thousands of look-ups share the work.
+pub struct Snapshot<'r> {
+    repository: &'r Repository,
+    root: ObjectId,
+    trees: Mutex<HashMap<ObjectId, Arc<Tree>>>,
+}
+
+/// Where a path leads once symbolic links are followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The path in the end; holds no link.
+    pub path: RepoPath,
+    /// What is there, never a link; `None` if nothing is, or if it lies inside a submodule.
+    pub entry: Option<Entry>,
+    /// The links that were followed, in order, each with its own path.
+    pub links: Vec<(RepoPath, Entry)>,
+    /// The submodule at which the path ends, or into which it goes.
+    pub submodule: Option<(RepoPath, Entry)>,
+}
+
+impl Repository {
+    /// The tree of a commit.
+    pub fn snapshot(&self, commit: CommitId) -> Result<Snapshot<'_>, GitError> {
+        self.snapshot_of_tree(self.commit(commit)?.tree)
+    }
+
+    /// A tree by its own id.
+    pub fn snapshot_of_tree(&self, tree: ObjectId) -> Result<Snapshot<'_>, GitError> {
+        let snapshot = Snapshot {
+            repository: self,
+            root: tree,
+            trees: Mutex::default(),
+        };
+        snapshot.decoded(tree)?;
+        Ok(snapshot)
+    }
+}
+
+impl Snapshot<'_> {
+    /// The id of the root tree.
+    #[must_use]
+    pub fn tree(&self) -> ObjectId {
+        self.root
+    }
+
+    /// What is at this path; the root is a tree. Links are not followed: a path through a file, a
+    /// link or a submodule leads nowhere.
+    pub fn entry(&self, path: &RepoPath) -> Result<Option<Entry>, GitError> {
+        let mut entry = self.root_entry();
+        for component in path.components() {
+            if entry.mode != Mode::Tree {
+                return Ok(None);
+            }
+            match self.decoded(entry.id)?.find(component) {
+                Some(found) => entry = found,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(entry))
+    }
+
+    /// Follows the symbolic links of every component of the path, inside the tree.
+    ///
+    /// A link that leaves the repository and a loop of links are errors; a link whose target is
+    /// not there is an answer without entry. The targets of links are blobs that a partial clone
+    /// may lack.
+    pub fn resolve(&self, path: &RepoPath) -> Result<Resolved, GitError> {
+        Resolution::new(self, path).run()
+    }
+
+    /// Calls `visit` with each file, link and submodule below a directory, in the order of the
+    /// paths' bytes, with its whole path from the repository's root. Links are not followed.
+    /// Nothing is visited where there is no such directory.
+    pub fn walk(
+        &self,
+        directory: &RepoPath,
+        visit: &mut dyn FnMut(&[u8], Entry),
+    ) -> Result<(), GitError> {
+        match self.entry(directory)? {
+            Some(entry) if entry.mode == Mode::Tree => {
+                self.walk_tree(entry.id, directory.as_prefix(), visit)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// [`Repository::blob`].
+    pub fn blob(&self, id: ObjectId) -> Result<Vec<u8>, GitError> {
+        self.repository.blob(id)
+    }
+
+    fn walk_tree(
+        &self,
+        tree: ObjectId,
+        prefix: Vec<u8>,
+        visit: &mut dyn FnMut(&[u8], Entry),
+    ) -> Result<(), GitError> {
+        self.repository.with_objects(|objects| {
+            let enter = |id, prefix, mut data| {
+                objects.read(id, Kind::Tree, "the tree", &mut data)?;
+                Ok(Level {
+                    tree: id,
+                    data,
+                    position: 0,
+                    prefix,
+                })
+            };
+            let mut path = prefix;
+            let mut spare = Vec::new();
+            let mut levels = vec![enter(tree, path.len(), Vec::new())?];
+            while let Some(level) = levels.last_mut() {
+                path.truncate(level.prefix);
+                let next = next_entry(level.tree, &level.data, &mut level.position)?;
+                let Some((name, entry)) = next else {
+                    spare.extend(levels.pop().map(|level| level.data));
+                    continue;
+                };
+                path.extend_from_slice(&level.data[name]);
+                if entry.mode == Mode::Tree {
+                    path.push(b'/');
+                    let buffer = spare.pop().unwrap_or_default();
+                    levels.push(enter(entry.id, path.len(), buffer)?);
+                } else {
+                    visit(&path, entry);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn root_entry(&self) -> Entry {
+        Entry {
+            mode: Mode::Tree,
+            id: self.root,
+        }
+    }
+
+    fn decoded(&self, id: ObjectId) -> Result<Arc<Tree>, GitError> {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = trees.get(&id) {
+            return Ok(Arc::clone(tree));
+        }
+        let tree = self
+            .repository
+            .with_objects(|objects| Tree::read(objects, id))?;
+        let tree = Arc::new(tree);
+        trees.insert(id, Arc::clone(&tree));
+        Ok(tree)
+    }
+}
+
+/// A directory in the middle of being walked.
+struct Level {
+    tree: ObjectId,
+    data: Vec<u8>,
+    position: usize,
+    /// How much of the path names this directory, its `/` included.
+    prefix: usize,
+}
+
+/// A path in the middle of being resolved.
+struct Resolution<'s> {
+    snapshot: &'s Snapshot<'s>,
+    asked: &'s RepoPath,
+    /// The components still to go, the next one last.
+    pending: Vec<Vec<u8>>,
+    /// The components gone, each with what is there (`None` once nothing is).
+    gone: Vec<(Vec<u8>, Option<Entry>)>,
+    links: Vec<(RepoPath, Entry)>,
+    /// The target of the last link, for the error.
+    target: Vec<u8>,
+}
+
+impl<'s> Resolution<'s> {
+    fn new(snapshot: &'s Snapshot<'s>, asked: &'s RepoPath) -> Self {
+        let mut pending: Vec<_> = asked.components().map(<[u8]>::to_vec).collect();
+        pending.reverse();
+        Self {
+            snapshot,
+            asked,
+            pending,
+            gone: Vec::new(),
+            links: Vec::new(),
+            target: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Result<Resolved, GitError> {
+        while let Some(component) = self.pending.pop() {
+            match component.as_slice() {
+                b"" | b"." => {}
+                b".." => {
+                    self.gone.pop().ok_or_else(|| self.leaves())?;
+                }
+                _ => self.step(component)?,
+            }
+        }
+        Ok(Resolved {
+            path: self.path(),
+            entry: self.here(),
+            submodule: self.submodule(),
+            links: self.links,
+        })
+    }
+
+    /// Goes one component down, or turns off along a link.
+    fn step(&mut self, component: Vec<u8>) -> Result<(), GitError> {
+        let entry = match self.here() {
+            Some(here) if here.mode == Mode::Tree => {
+                self.snapshot.decoded(here.id)?.find(&component)
+            }
+            _ => None,
+        };
+        self.gone.push((component, entry));
+        match entry {
+            Some(link) if link.mode == Mode::Link => self.follow(link),
+            _ => Ok(()),
+        }
+    }
+
+    fn follow(&mut self, link: Entry) -> Result<(), GitError> {
+        let path = self.path();
+        if self.links.len() == MAX_LINKS {
+            return Err(GitError::LinkLoop {
+                path: self.asked.clone(),
+                link: path,
+            });
+        }
+        let what = format!("the target of the link '{path}',");
+        self.target = self.snapshot.repository.blob_named(link.id, &what)?;
+        self.links.push((path, link));
+        if self.target.first() == Some(&b'/') {
+            return Err(self.leaves());
+        }
+        if self.target.is_empty() {
+            // No system opens such a link: nothing is there.
+            if let Some(last) = self.gone.last_mut() {
+                last.1 = None;
+            }
+            return Ok(());
+        }
+        self.gone.pop();
+        let components = self.target.rsplit(|byte| *byte == b'/');
+        self.pending.extend(components.map(<[u8]>::to_vec));
+        Ok(())
+    }
+
+    fn here(&self) -> Option<Entry> {
+        match self.gone.last() {
+            Some((_, entry)) => *entry,
+            None => Some(self.snapshot.root_entry()),
+        }
+    }
+
+    fn path(&self) -> RepoPath {
+        join(self.gone.iter())
+    }
+
+    fn submodule(&self) -> Option<(RepoPath, Entry)> {
+        let is_submodule =
+            |entry: &Option<Entry>| entry.is_some_and(|entry| entry.mode == Mode::Submodule);
+        let index = self
+            .gone
+            .iter()
+            .position(|(_, entry)| is_submodule(entry))?;
+        let entry = self.gone[index].1?;
+        Some((join(self.gone[..=index].iter()), entry))
+    }
+
+    fn leaves(&self) -> GitError {
+        GitError::LinkLeaves {
+            link: self
+                .links
+                .last()
+                .map_or_else(|| self.asked.clone(), |(path, _)| path.clone()),
+            target: String::from_utf8_lossy(&self.target).into_owned(),
+        }
+    }
+}
+
+fn join<'a>(components: impl Iterator<Item = &'a (Vec<u8>, Option<Entry>)>) -> RepoPath {
+    let names: Vec<&[u8]> = components.map(|(name, _)| name.as_slice()).collect();
+    RepoPath::from_git(names.join(&b'/'))
+}
