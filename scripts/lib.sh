@@ -136,7 +136,12 @@ busybox_path() {
 
 # is_static PATH: whether the program needs no shared library.
 is_static() {
-    [ -n "$1" ] && have ldd && LC_ALL=C ldd "$1" 2>&1 | grep -q 'not a dynamic executable'
+    [ -n "$1" ] && have ldd || return 1
+    # Of such a program ldd says so, and fails.
+    case "$(LC_ALL=C ldd "$1" 2>&1 || true)" in
+        *'not a dynamic executable'*) return 0 ;;
+        *) return 1 ;;
+    esac
 }
 
 # need_rust: a toolchain is not installed by these scripts, it is asked for.
@@ -225,6 +230,20 @@ need_python() { need python3=python3; }
 
 # temporary_directory NAME: a new directory, its path printed; the caller removes it.
 temporary_directory() { mktemp -d "${TMPDIR:-/tmp}/waybill-$1.XXXXXX"; }
+
+# remove_images_below DIRECTORY: the images that waybill built from commits of the repositories
+# there, and no others. What the engine still has in its build cache is the engine's to tidy.
+remove_images_below() {
+    local repository commit images
+    for repository in "$1"/*/.git; do
+        [ -e "$repository" ] || continue
+        for commit in $(git --git-dir "$repository" rev-list --all 2>/dev/null); do
+            images="$(docker images --quiet --filter "label=org.opencontainers.image.revision=$commit")"
+            # shellcheck disable=SC2086 # Several ids.
+            [ -z "$images" ] || docker rmi --force $images >/dev/null 2>&1 || true
+        done
+    done
+}
 
 # waybill_program: builds waybill where needed and prints its path. A release build that is newer
 # than every source is taken, else the debug build, which takes less time to make.
