@@ -1,5 +1,6 @@
 //! waybill: a container-image build orchestrator whose only state is the container registry.
 
+pub mod build;
 pub mod git;
 pub mod manifest;
 pub mod model;

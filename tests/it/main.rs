@@ -1,0 +1,3 @@
+//! Integration tests, in one binary: a module for each part of the program.
+
+mod engine;
