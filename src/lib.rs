@@ -5,3 +5,4 @@ pub mod git;
 pub mod manifest;
 pub mod model;
 pub mod problem;
+pub mod registry;

@@ -1,0 +1,284 @@
+//! Where images and records are kept: a registry and a prefix.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use oci_client::Reference;
+use reqwest::Url;
+
+use super::RegistryError;
+use crate::model::Digest;
+
+/// A registry and a prefix below which repositories lie: `host[:port]/prefix`.
+///
+/// Plain HTTP for loopback addresses (127.0.0.0/8, ::1, `localhost`) or where the text began with
+/// `http://`, else HTTPS. The prefix may be empty. Displayed without the scheme, as image names
+/// are written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Base {
+    secure: bool,
+    /// `host` or `host:port`, lower-case.
+    host: String,
+    /// No slash at either end; may be empty.
+    prefix: String,
+}
+
+/// Docker Hub's name in image references, and the host that serves its API.
+const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+
+impl Base {
+    /// `host` or `host:port`, as it stands in image names.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What stands before every repository's name; may be empty.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether the registry runs on this machine's loopback.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(host_name(&self.host))
+    }
+
+    /// The repository of `name` in the registry: `prefix/name`.
+    #[must_use]
+    pub fn repository(&self, name: &str) -> String {
+        if self.prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}/{name}", self.prefix)
+        }
+    }
+
+    /// An image by digest, as an engine or a deployment takes it:
+    /// `host:port/prefix/project@sha256:…`.
+    #[must_use]
+    pub fn image(&self, project: impl fmt::Display, digest: &Digest) -> String {
+        format!("{}@{digest}", self.name(project))
+    }
+
+    /// An image by tag: `host:port/prefix/project:tag`.
+    #[must_use]
+    pub fn tagged(&self, project: impl fmt::Display, tag: &str) -> String {
+        format!("{}:{tag}", self.name(project))
+    }
+
+    /// A project's image without tag or digest: `host:port/prefix/project`.
+    #[must_use]
+    pub fn name(&self, project: impl fmt::Display) -> String {
+        format!("{self}/{project}")
+    }
+
+    /// A base of the registry alone, by the host of an image reference.
+    pub(super) fn of_host(host: &str) -> Result<Self, RegistryError> {
+        format!("{}://{host}", scheme(!is_loopback(host_name(host)))).parse()
+    }
+
+    /// The URL of a path of the distribution API, e.g. `/v2/`.
+    pub(super) fn url(&self, path: &str) -> Result<Url, RegistryError> {
+        let host = if self.host == DOCKER_HUB.0 {
+            DOCKER_HUB.1
+        } else {
+            &self.host
+        };
+        let text = format!("{}://{host}{path}", scheme(self.secure));
+        Url::parse(&text).map_err(|cause| invalid(&text, &cause.to_string()))
+    }
+}
+
+impl FromStr for Base {
+    type Err = RegistryError;
+
+    fn from_str(text: &str) -> Result<Self, RegistryError> {
+        let (given_scheme, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (Some(false), rest),
+            Some(("https", rest)) => (Some(true), rest),
+            Some(_) => return Err(invalid(text, "only http:// and https:// are known")),
+            None => (None, text),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = host.to_ascii_lowercase();
+        check_host(text, &host, given_scheme.is_some())?;
+        if !prefix.is_empty() && !is_repository(prefix) {
+            return Err(invalid(text, &prefix_problem(prefix)));
+        }
+        let secure = given_scheme.unwrap_or_else(|| !is_loopback(host_name(&host)));
+        Ok(Self {
+            secure,
+            host,
+            prefix: prefix.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        if !self.prefix.is_empty() {
+            write!(f, "/{}", self.prefix)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `name` is a valid repository name (OCI distribution spec, "Pulling manifests").
+pub(super) fn is_repository(name: &str) -> bool {
+    // A host of one letter case and a port: what follows can only be the repository.
+    let parsed = Reference::try_from(format!("localhost:1/{name}"));
+    parsed.is_ok_and(|reference| reference.repository() == name)
+}
+
+/// Whether `tag` is a valid tag (same place in the specification).
+pub(super) fn is_tag(tag: &str) -> bool {
+    let parsed = Reference::try_from(format!("localhost:1/name:{tag}"));
+    parsed.is_ok_and(|reference| reference.tag() == Some(tag) && reference.digest().is_none())
+}
+
+/// Whether a host name or address (without port) is this machine's loopback.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// The host without its port.
+fn host_name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn scheme(secure: bool) -> &'static str {
+    if secure { "https" } else { "http" }
+}
+
+fn check_host(text: &str, host: &str, scheme_given: bool) -> Result<(), RegistryError> {
+    if host.is_empty() {
+        return Err(invalid(text, "no host stands in it"));
+    }
+    if host.contains('@') {
+        // The text is not repeated: a password may stand in it.
+        return Err(invalid("…@…", "credentials do not belong into it"));
+    }
+    let parsed = Url::parse(&format!("http://{host}/"));
+    let is_host = parsed
+        .is_ok_and(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none());
+    if !is_host || host.ends_with(':') {
+        return Err(invalid(text, &format!("'{host}' is no host[:port]")));
+    }
+    let names_a_host = host.contains(['.', ':']) || host == "localhost";
+    if !names_a_host && !scheme_given {
+        let why = format!("'{host}' could be a host or a part of a prefix");
+        return Err(invalid(text, &why));
+    }
+    Ok(())
+}
+
+fn prefix_problem(prefix: &str) -> String {
+    if prefix.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        format!("'{prefix}' has upper-case letters, which repository names may not have")
+    } else {
+        format!(
+            "'{prefix}' is no repository name (lower-case letters, digits, and . _ - / between)"
+        )
+    }
+}
+
+fn invalid(text: &str, why: &str) -> RegistryError {
+    RegistryError::InvalidBase {
+        text: text.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Base {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn scheme_follows_the_host_unless_given() {
+        for (text, url) in [
+            ("127.0.0.1:5000/acme", "http://127.0.0.1:5000/v2/"),
+            ("127.9.9.9:5000", "http://127.9.9.9:5000/v2/"),
+            ("localhost/a/b", "http://localhost/v2/"),
+            ("[::1]:5000/a", "http://[::1]:5000/v2/"),
+            ("https://localhost:5000/a", "https://localhost:5000/v2/"),
+            (
+                "registry.example.com/acme",
+                "https://registry.example.com/v2/",
+            ),
+            (
+                "http://registry.example.com/acme/",
+                "http://registry.example.com/v2/",
+            ),
+            ("http://registry/acme", "http://registry/v2/"),
+            ("docker.io/acme", "https://registry-1.docker.io/v2/"),
+            ("128.0.0.1/acme", "https://128.0.0.1/v2/"),
+        ] {
+            assert_eq!(parse(text).url("/v2/").unwrap().as_str(), url, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_images_without_the_scheme() {
+        let base = parse("http://Registry.example.com:80/acme/team");
+        assert_eq!(base.to_string(), "registry.example.com:80/acme/team");
+        assert_eq!(base.repository("api"), "acme/team/api");
+        let digest = Digest::of(b"");
+        assert_eq!(
+            base.image("api", &digest),
+            format!("registry.example.com:80/acme/team/api@{digest}")
+        );
+        let bare = parse("127.0.0.1:5000");
+        assert_eq!(bare.repository("api"), "api");
+        assert_eq!(bare.tagged("api", "x"), "127.0.0.1:5000/api:x");
+    }
+
+    #[test]
+    fn refuses_what_no_registry_could_be() {
+        for text in [
+            "",
+            "acme/team",
+            "ftp://host.example/a",
+            "host.example/Acme",
+            "host.example/a:tag",
+            "host.example/a@sha256:00",
+            "host.example//a",
+            "host.example:port/a",
+            "host.example:/a",
+            "host.example/a?b",
+            "https://",
+            "user:secret@host.example/a",
+        ] {
+            let error = text.parse::<Base>().unwrap_err();
+            assert!(
+                matches!(error, RegistryError::InvalidBase { .. }),
+                "{text}: {error:?}"
+            );
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn knows_names_and_tags() {
+        assert!(is_repository("a/b__c/d-e") && is_repository("waybill-ledger"));
+        assert!(!is_repository("A") && !is_repository("a:b") && !is_repository("a@b"));
+        assert!(!is_repository("../a") && !is_repository("a/") && !is_repository(""));
+        assert!(is_tag("v1-built-0") && is_tag("_") && is_tag(&"x".repeat(128)));
+        assert!(!is_tag("a/b") && !is_tag("") && !is_tag(&"x".repeat(129)) && !is_tag("-a"));
+    }
+}

@@ -1,0 +1,277 @@
+//! Where credentials come from, and how they are kept out of sight.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+
+use super::RegistryError;
+
+/// A text that no error, log or debug output may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a secret into custody.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, to be sent to the one that it is meant for.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// `text` without this secret.
+    pub(super) fn redact(&self, text: &str) -> String {
+        if self.0.is_empty() {
+            text.to_owned()
+        } else {
+            text.replace(&self.0, "[secret]")
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <String as serde::Deserialize>::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// Where a client's credential comes from.
+#[derive(Clone, Debug, Default)]
+pub enum Credentials {
+    /// There is none; what the registry gives to anyone is all that can be had.
+    #[default]
+    Anonymous,
+    /// A user and a password or access token.
+    Basic {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// What Docker's configuration has for the registry's host (`$DOCKER_CONFIG/config.json` or
+    /// `~/.docker/config.json`: `auths`, `credHelpers`, `credsStore`), or none. Read at the first
+    /// request.
+    Docker,
+}
+
+/// A credential in hand.
+#[derive(Clone, Debug)]
+pub(super) enum Credential {
+    Basic {
+        user: String,
+        password: Secret,
+    },
+    /// An OAuth2 refresh token, good only for a token server.
+    Identity(Secret),
+}
+
+impl Credentials {
+    /// The credential for `host` (as it stands in image names), or `None` where none is
+    /// configured. A configuration that names one which cannot be had is an error.
+    pub(super) async fn resolve(&self, host: &str) -> Result<Option<Credential>, RegistryError> {
+        match self {
+            Self::Anonymous => Ok(None),
+            Self::Basic { user, password } => Ok(Some(Credential::Basic {
+                user: user.clone(),
+                password: password.clone(),
+            })),
+            Self::Docker => {
+                let (owned, path) = (host.to_owned(), docker_config());
+                // A helper is a program that may take its time.
+                let found =
+                    tokio::task::spawn_blocking(move || from_docker(&owned, path.as_deref()));
+                found
+                    .await
+                    .unwrap_or_else(|_| Err(broken(host, "reading it was broken off")))
+            }
+        }
+    }
+}
+
+/// The file that `docker login` writes; `None` where neither variable says where it would be.
+fn docker_config() -> Option<PathBuf> {
+    let given = std::env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty());
+    let directory = given
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")))?;
+    Some(directory.join("config.json"))
+}
+
+fn from_docker(host: &str, path: Option<&Path>) -> Result<Option<Credential>, RegistryError> {
+    let Some(path) = path else { return Ok(None) };
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(broken(host, &format!("{}: {cause}", path.display()))),
+    };
+    // Docker Hub's entry is known by the address of its first version.
+    let server = if host == "docker.io" {
+        "https://index.docker.io/v1/"
+    } else {
+        host
+    };
+    match docker_credential::get_credential_from_reader(text.as_slice(), server) {
+        Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Some(Credential::Basic {
+            user,
+            password: Secret::new(password),
+        })),
+        Ok(DockerCredential::IdentityToken(token)) => {
+            Ok(Some(Credential::Identity(Secret::new(token))))
+        }
+        Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
+        Err(error) => not_had(host, path, error),
+    }
+}
+
+/// The sentence with which a credential helper says that it has nothing for a host (protocol of
+/// docker-credential-helpers).
+const HELPER_HAS_NONE: &str = "credentials not found in native keychain";
+
+/// What an error of the look-up means. The errors' own text is not shown: it holds what a helper
+/// wrote to its standard output.
+fn not_had(
+    host: &str,
+    path: &Path,
+    error: CredentialRetrievalError,
+) -> Result<Option<Credential>, RegistryError> {
+    let detail = match error {
+        CredentialRetrievalError::HelperFailure { stdout, .. }
+            if stdout.trim() == HELPER_HAS_NONE =>
+        {
+            return Ok(None);
+        }
+        CredentialRetrievalError::HelperFailure { helper, stderr, .. } => {
+            let line: String = stderr
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(200)
+                .collect();
+            format!("{helper} failed: {line}")
+        }
+        CredentialRetrievalError::HelperCommunicationError => {
+            format!(
+                "{} names a credential helper that cannot be run",
+                path.display()
+            )
+        }
+        CredentialRetrievalError::MalformedHelperResponse => {
+            format!(
+                "the credential helper that {} names answered nonsense",
+                path.display()
+            )
+        }
+        CredentialRetrievalError::CredentialDecodingError => {
+            format!(
+                "its entry in {} is not base64 of user:password",
+                path.display()
+            )
+        }
+        CredentialRetrievalError::CredentialMismatchError => {
+            format!("its entry in {} contradicts itself", path.display())
+        }
+        _ => format!("{} is not valid", path.display()),
+    };
+    Err(broken(host, &detail))
+}
+
+fn broken(host: &str, detail: &str) -> RegistryError {
+    RegistryError::CredentialHelper {
+        host: host.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look_up(config: &str, host: &str) -> Result<Option<Credential>, RegistryError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        fs::write(&path, config).unwrap();
+        from_docker(host, Some(&path))
+    }
+
+    #[test]
+    fn reads_what_docker_login_writes() {
+        // "ann:pa:ss" in base64.
+        let config = r#"{"auths": {"h:5000": {"auth": "YW5uOnBhOnNz"},
+                         "https://index.docker.io/v1/": {"auth": "YW5uOnBhOnNz"},
+                         "t.example": {"identitytoken": "refresh"}}}"#;
+        for host in ["h:5000", "docker.io"] {
+            let Some(Credential::Basic { user, password }) = look_up(config, host).unwrap() else {
+                panic!("no credential for {host}");
+            };
+            assert_eq!((user.as_str(), password.reveal()), ("ann", "pa:ss"));
+        }
+        assert!(matches!(
+            look_up(config, "t.example"),
+            Ok(Some(Credential::Identity(_)))
+        ));
+        assert!(matches!(look_up(config, "other:5000"), Ok(None)));
+        assert!(matches!(
+            from_docker("h", Some(Path::new("/nowhere/config.json"))),
+            Ok(None)
+        ));
+    }
+
+    #[test]
+    fn a_credential_that_cannot_be_had_is_an_error() {
+        for config in [
+            "not json",
+            r#"{"credHelpers": {"h:5000": "waybill-test-missing"}}"#,
+            r#"{"credsStore": "waybill-test-missing"}"#,
+            r#"{"auths": {"h:5000": {"auth": "!"}}}"#,
+        ] {
+            let error = look_up(config, "h:5000").unwrap_err();
+            assert_eq!(error.code(), "credential-helper", "{config}");
+        }
+        let other = r#"{"credHelpers": {"h:5000": "waybill-test-missing"}}"#;
+        assert!(matches!(look_up(other, "other:5000"), Ok(None)));
+    }
+
+    #[test]
+    fn a_helpers_answer_never_shows() {
+        let error = |stdout: &str| CredentialRetrievalError::HelperFailure {
+            helper: "docker-credential-x".into(),
+            stdout: stdout.into(),
+            stderr: "locked\nmore".into(),
+        };
+        let shown = not_had("h", Path::new("c"), error("hunter2"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            shown.contains("docker-credential-x failed: locked"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hunter2"));
+        let none = not_had(
+            "h",
+            Path::new("c"),
+            error("credentials not found in native keychain\n"),
+        );
+        assert!(matches!(none, Ok(None)));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let credentials = Credentials::Basic {
+            user: "ann".into(),
+            password: Secret::new("hunter2"),
+        };
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+}

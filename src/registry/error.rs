@@ -1,0 +1,233 @@
+//! What can go wrong with a registry, and what to do about it.
+
+use std::fmt;
+
+use reqwest::{Method, Url};
+
+use crate::problem::{Class, Diagnose, Problem};
+
+/// A request as an error names it: method, and URL without user, query and fragment, since those
+/// may hold secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestLine(String);
+
+impl RequestLine {
+    pub(super) fn new(method: &Method, url: &Url) -> Self {
+        let host = url.host_str().unwrap_or("?");
+        let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+        let (scheme, path) = (url.scheme(), url.path());
+        Self(format!("{method} {scheme}://{host}{port}{path}"))
+    }
+}
+
+impl fmt::Display for RequestLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a registry said when it refused: the first entry of an OCI error body (distribution spec,
+/// "Error Codes"), bounded in length and without control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// e.g. `MANIFEST_UNKNOWN`; `None` if the body was no OCI error body.
+    pub code: Option<String>,
+    /// The message that came with it.
+    pub message: Option<String>,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.code, &self.message) {
+            (Some(code), Some(message)) => write!(f, ": {code}, {message}"),
+            (Some(one), None) | (None, Some(one)) => write!(f, ": {one}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Anything that keeps a registry from being asked, or its answer from being taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// No answer: connection, name, TLS, time-out, or an answer that broke off.
+    #[error("{request}: {cause}")]
+    Unreachable {
+        /// What was asked.
+        request: RequestLine,
+        /// The chain of causes, one line.
+        cause: String,
+    },
+    /// An answer with a status that is none of those expected.
+    #[error("{request}: the registry answered with status {status}{said}")]
+    Refused {
+        /// What was asked.
+        request: RequestLine,
+        /// The HTTP status.
+        status: u16,
+        /// The registry's own words.
+        said: Said,
+    },
+    /// Still status 429 after the last attempt.
+    #[error("{request}: the registry limits the rate of requests (status 429){said}")]
+    Throttled {
+        /// What was asked.
+        request: RequestLine,
+        /// The registry's own words.
+        said: Said,
+    },
+    /// An answer that contradicts itself or the protocol: wrong digest, no JSON, too large.
+    #[error("{request}: the answer cannot be trusted: {detail}")]
+    Corrupt {
+        /// What was asked.
+        request: RequestLine,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A credential was configured, and it was not accepted (status 401 or 403).
+    #[error(
+        "{request}: the registry does not accept the credential configured for {host} \
+         (status {status}){said}"
+    )]
+    CredentialRefused {
+        /// What was asked.
+        request: RequestLine,
+        /// The registry.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+        /// The registry's own words.
+        said: Said,
+    },
+    /// The registry asks for a credential (status 401), and none is configured.
+    #[error("{request}: {host} asks for a credential, and none is configured")]
+    CredentialMissing {
+        /// What was asked.
+        request: RequestLine,
+        /// The registry.
+        host: String,
+    },
+    /// Docker's configuration or the credential helper that it names could not be used.
+    #[error("the credential for {host} cannot be read: {detail}")]
+    CredentialHelper {
+        /// The registry.
+        host: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// TLS cannot be used: no root certificates, or a certificate file that is none.
+    #[error("no secure connection can be made: {detail}")]
+    Tls {
+        /// What is wrong.
+        detail: String,
+    },
+    /// The text is no registry.
+    #[error("'{text}' is no registry: {why}")]
+    InvalidBase {
+        /// The text as given.
+        text: String,
+        /// Why not.
+        why: String,
+    },
+    /// The text is no image reference.
+    #[error("'{text}' is no image reference: {why}")]
+    InvalidImage {
+        /// The text as given.
+        text: String,
+        /// Why not.
+        why: String,
+    },
+    /// A repository, tag or digest that no registry could have.
+    #[error("'{repository}' with '{reference}' names nothing that a registry can hold")]
+    InvalidName {
+        /// Repository below the base.
+        repository: String,
+        /// Tag or digest.
+        reference: String,
+    },
+}
+
+impl RegistryError {
+    /// The stable code for machines.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "registry-unreachable",
+            Self::Refused { .. } => "registry-refused",
+            Self::Throttled { .. } => "registry-throttled",
+            Self::Corrupt { .. } => "registry-corrupt",
+            Self::CredentialRefused { .. } => "credential-refused",
+            Self::CredentialMissing { .. } => "credential-missing",
+            Self::CredentialHelper { .. } => "credential-helper",
+            Self::Tls { .. } => "registry-tls",
+            Self::InvalidBase { .. } => "invalid-registry",
+            Self::InvalidImage { .. } => "invalid-image",
+            Self::InvalidName { .. } => "invalid-name",
+        }
+    }
+
+    fn hint(&self) -> String {
+        match self {
+            Self::Unreachable { .. } => {
+                "check the registry's address and the network, then try again".into()
+            }
+            Self::Refused { status: 404, .. } => {
+                "an absent image is told in the protocol's own words; this answer was not, so \
+                 check that the address is a registry's and that the prefix is right"
+                    .into()
+            }
+            Self::Refused { status: 403, .. } => {
+                "the registry forbids it: check the repository's access rules and limits".into()
+            }
+            Self::Refused { status, .. } if *status >= 500 => {
+                "the registry is in trouble; try again later".into()
+            }
+            Self::Refused { .. } => "check the repository's settings in the registry".into(),
+            Self::Throttled { .. } => {
+                "wait and try again; a credential often raises the limit".into()
+            }
+            Self::Corrupt { .. } => {
+                "check what stands between here and the registry (a proxy, a sign-in page), then \
+                 try again"
+                    .into()
+            }
+            Self::CredentialRefused { host, .. } => {
+                format!("sign in again with `docker login {host}`, or check what it may access")
+            }
+            Self::CredentialMissing { host, .. } => format!("sign in with `docker login {host}`"),
+            Self::CredentialHelper { .. } => {
+                "mend Docker's config.json, or install the credential helper that it names".into()
+            }
+            Self::Tls { .. } => {
+                "install the system's root certificates, or set SSL_CERT_FILE".into()
+            }
+            Self::InvalidBase { .. } => {
+                "write it as host[:port]/prefix, such as registry.example.com/acme, in lower case \
+                 and without tag or credentials"
+                    .into()
+            }
+            Self::InvalidImage { .. } => {
+                "write it as [host[:port]/]repository[:tag][@sha256:digest]".into()
+            }
+            Self::InvalidName { .. } => {
+                "use lower-case letters, digits, and . _ - / between; a tag has at most 128 \
+                 characters"
+                    .into()
+            }
+        }
+    }
+}
+
+impl Diagnose for RegistryError {
+    fn class(&self) -> Class {
+        match self {
+            Self::InvalidBase { .. } | Self::InvalidImage { .. } | Self::InvalidName { .. } => {
+                Class::Usage
+            }
+            _ => Class::Unreachable,
+        }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        vec![Problem::error(self.code(), self.to_string()).hint(self.hint())]
+    }
+}

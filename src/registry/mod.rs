@@ -1,0 +1,40 @@
+//! Registries: the client over the OCI distribution protocol, its credentials, and the embedded
+//! registry. The only module that knows of HTTP, of the registry crates and of their types.
+//!
+//! Flow of a request: [`Client`] says what it wants (client.rs, blobs.rs, tags.rs), the transport
+//! sends it with the one retry policy (transport.rs, retry.rs), authentication stands in between
+//! (auth.rs, credentials.rs), and whatever goes wrong becomes a [`RegistryError`].
+//!
+//! Invariants: a thing is absent only where a registry said so in the protocol's own words; bytes
+//! are taken only under the digest that they have; no error holds a secret.
+
+mod auth;
+mod base;
+mod blobs;
+mod client;
+mod credentials;
+pub mod embedded;
+mod error;
+mod image;
+mod request;
+mod retry;
+mod tags;
+mod transport;
+
+pub use base::Base;
+pub use client::{Client, Put, RawManifest};
+pub use credentials::{Credentials, Secret};
+pub use error::{RegistryError, RequestLine};
+pub use image::ImageReference;
+pub use request::{Kind, Requests};
+pub use transport::Options;
+
+/// The types of manifests and descriptors (OCI image spec, `manifest.md`, `image-index.md`).
+pub use oci_client::manifest;
+
+/// Installs the process's TLS provider (rustls with ring). To be called before any TLS connection
+/// is made; a second call does nothing.
+pub fn install_tls() {
+    // An error says that a provider stands already, which is what was wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

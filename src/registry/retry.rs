@@ -1,0 +1,112 @@
+//! The one retry policy: what is worth another try, when, and how often.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use chrono::{DateTime, Utc};
+use reqwest::StatusCode;
+
+use super::{Options, RegistryError};
+
+/// The failure of one attempt.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: RegistryError,
+    again: Option<Again>,
+}
+
+/// Another attempt may succeed; the registry may have said how long to wait.
+#[derive(Debug, Default)]
+struct Again {
+    after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure that may pass, to be tried again after the usual delay.
+    pub(super) fn passing(error: RegistryError) -> Self {
+        Self {
+            error,
+            again: Some(Again::default()),
+        }
+    }
+
+    /// A failure that may pass, with the `Retry-After` header that came with it.
+    pub(super) fn passing_after(error: RegistryError, header: Option<&str>) -> Self {
+        let after = header.and_then(|text| retry_after(text, Utc::now()));
+        Self {
+            error,
+            again: Some(Again { after }),
+        }
+    }
+}
+
+impl From<RegistryError> for Failure {
+    /// A failure that another attempt would not mend.
+    fn from(error: RegistryError) -> Self {
+        Self { error, again: None }
+    }
+}
+
+/// Whether an answer with this status is worth another try.
+pub(super) fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+}
+
+/// Repeats `attempt` while it fails in a way that may pass, with growing, jittered delays, or
+/// longer ones where the registry asks for them.
+pub(super) async fn retry<T, A, F>(options: &Options, attempt: A) -> Result<T, RegistryError>
+where
+    A: FnMut() -> F,
+    F: Future<Output = Result<T, Failure>>,
+{
+    let delays = ExponentialBuilder::new()
+        .with_min_delay(options.base_delay)
+        .with_max_times(options.attempts.saturating_sub(1))
+        .with_jitter();
+    let cap = options.longest_wait;
+    attempt
+        .retry(delays)
+        .when(|failure| failure.again.is_some())
+        .adjust(|failure, delay| {
+            let asked = failure.again.as_ref().and_then(|again| again.after);
+            delay.map(|delay| delay.max(asked.unwrap_or_default()).min(cap))
+        })
+        .await
+        .map_err(|failure| failure.error)
+}
+
+/// How long a `Retry-After` header asks to wait: seconds, an HTTP date (RFC 9110, section 10.2.3),
+/// or, as GHCR writes, milliseconds with their unit.
+fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let text = text.trim();
+    if let Some(number) = text.strip_suffix("ms") {
+        let milliseconds = number.split('.').next()?.parse().ok()?;
+        return Some(Duration::from_millis(milliseconds));
+    }
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTime::parse_from_rfc2822(text).ok()?;
+    Some((at.with_timezone(&Utc) - now).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_form_of_retry_after() {
+        let now = DateTime::parse_from_rfc2822("Wed, 21 Oct 2026 07:28:00 GMT").unwrap();
+        let read = |text| retry_after(text, now.with_timezone(&Utc));
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(
+            read("Wed, 21 Oct 2026 07:28:30 GMT"),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(read("Wed, 21 Oct 2026 07:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("834.123ms"), Some(Duration::from_millis(834)));
+        for nonsense in ["", "-1", "soon", "ms"] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! How requests get to a registry: connections, time-outs, redirects, bounds; one exchange at a
+//! time, repeated by the retry policy.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Certificate, Method, Response, Url};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::auth::{Auth, Authorization};
+use super::error::RequestLine;
+use super::request::{Answer, Asked, Counter, Request, said};
+use super::retry::{Failure, is_passing, retry};
+use super::{Base, Credentials, RegistryError, base};
+
+/// How a client behaves; the default is right everywhere but in tests.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The longest that making a connection may take.
+    pub connect_timeout: Duration,
+    /// The longest that a registry may be silent: before an answer begins (longer where a body is
+    /// sent first), and between its parts.
+    pub idle_timeout: Duration,
+    /// How often a request is sent at most.
+    pub attempts: usize,
+    /// The delay before the second attempt; it doubles from then on.
+    pub base_delay: Duration,
+    /// The longest delay, whatever `Retry-After` asks for.
+    pub longest_wait: Duration,
+    /// How many requests are under way at once.
+    pub concurrency: usize,
+    /// Certificates in PEM to trust besides the system's.
+    pub extra_root_pem: Option<Vec<u8>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            attempts: 5,
+            base_delay: Duration::from_millis(300),
+            longest_wait: Duration::from_secs(60),
+            concurrency: 16,
+            extra_root_pem: None,
+        }
+    }
+}
+
+/// The way to one registry.
+#[derive(Debug)]
+pub(super) struct Transport {
+    pub(super) base: Base,
+    pub(super) root: Url,
+    pub(super) auth: Auth,
+    pub(super) counter: Counter,
+    options: Options,
+    roots: Vec<Certificate>,
+    permits: Semaphore,
+    connections: Mutex<HashMap<Route, reqwest::Client>>,
+}
+
+/// What decides how a URL is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Route {
+    /// Never through a proxy.
+    loopback: bool,
+    /// Needs root certificates.
+    secure: bool,
+}
+
+/// The most redirects that are followed.
+const MOST_REDIRECTS: usize = 5;
+
+/// The most of a bad answer that is read.
+const ERROR_BODY: u64 = 64 << 10;
+
+/// The slowest line that a body is expected to be sent over, in bytes per second.
+const SLOWEST_UPLOAD: u64 = 32 << 10;
+
+impl Transport {
+    pub(super) fn new(
+        base: Base,
+        credentials: Credentials,
+        options: Options,
+    ) -> Result<Self, RegistryError> {
+        super::install_tls();
+        let roots = match &options.extra_root_pem {
+            Some(pem) => Certificate::from_pem_bundle(pem).map_err(|cause| tls(&cause))?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            root: base.url("/v2/")?,
+            base,
+            auth: Auth::new(credentials),
+            counter: Counter::default(),
+            permits: Semaphore::new(options.concurrency.max(1)),
+            options,
+            roots,
+            connections: Mutex::default(),
+        })
+    }
+
+    /// Sends a request, again where that may help. Any status but the passing ones is an answer.
+    pub(super) async fn send(&self, request: &Request) -> Result<Answer, RegistryError> {
+        self.retry(|| self.once(request)).await
+    }
+
+    /// Repeats several requests that only make sense together.
+    pub(super) async fn retry<T, A, F>(&self, attempt: A) -> Result<T, RegistryError>
+    where
+        A: FnMut() -> F,
+        F: Future<Output = Result<T, Failure>>,
+    {
+        retry(&self.options, attempt).await
+    }
+
+    /// One attempt: with a credential if one is configured or asked for, and once more where a
+    /// first 401 says what kind is wanted or that a token has expired.
+    pub(super) async fn once(&self, request: &Request) -> Result<Answer, Failure> {
+        let scope = request.scope.as_deref();
+        let authorization = self.authorize(scope).await?;
+        let answer = self.exchange(request, &authorization).await?;
+        if answer.status.as_u16() != 401 || answer.asked == Asked::Elsewhere {
+            return Ok(answer);
+        }
+        if !self.take_challenge(&answer, scope, &authorization).await? {
+            return Ok(answer);
+        }
+        let authorization = self.authorize(scope).await?;
+        self.exchange(request, &authorization).await
+    }
+
+    /// One request and its answer, redirects followed; a passing status is a failure.
+    pub(super) async fn exchange(
+        &self,
+        request: &Request,
+        authorization: &Authorization,
+    ) -> Result<Answer, Failure> {
+        let mut url = request.url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.hop(request, &url, authorization).await?;
+            if is_passing(answer.status) {
+                let wait = answer.header(RETRY_AFTER.as_str());
+                return Err(Failure::passing_after(answer.refused(), wait));
+            }
+            let reads = matches!(request.method, Method::GET | Method::HEAD);
+            match answer.header(LOCATION.as_str()) {
+                Some(next) if reads && answer.status.is_redirection() => {
+                    url = resolve(&url, next).map_err(|why| answer.corrupt(why))?;
+                }
+                _ => return Ok(answer),
+            }
+        }
+        let detail = format!("more than {MOST_REDIRECTS} redirects");
+        Err(RegistryError::Corrupt {
+            request: request.line(),
+            detail,
+        }
+        .into())
+    }
+
+    async fn hop(
+        &self,
+        request: &Request,
+        url: &Url,
+        authorization: &Authorization,
+    ) -> Result<Answer, Failure> {
+        let mut builder = self
+            .connection(url)?
+            .request(request.method.clone(), url.clone());
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            builder = builder.body(request.body.clone());
+        }
+        let (header, asked) = authorization.toward(url);
+        if let Some(header) = header {
+            builder = builder.header(AUTHORIZATION, sensitive(header, request)?);
+        }
+        // The semaphore is never closed, so that an error cannot come.
+        let _permit = self.permits.acquire().await;
+        self.counter.add(request.kind);
+        let seconds = request.body.len() as u64 / SLOWEST_UPLOAD;
+        let patience = self.options.idle_timeout + Duration::from_secs(seconds);
+        let line = request.line();
+        let mut response = timeout(patience, builder.send())
+            .await
+            .map_err(|_| silent(&line, patience))?
+            .map_err(|cause| broken(&line, cause))?;
+        let body = self.read_body(&line, &mut response, request.cap).await?;
+        let good = response.status().is_success();
+        Ok(Answer {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            said: if good {
+                Default::default()
+            } else {
+                said(authorization.redact(&body).as_bytes())
+            },
+            body,
+            request: line,
+            host: self.base.host().to_owned(),
+            asked,
+        })
+    }
+
+    /// The body: of a good answer up to the cap, which it may not exceed; else its beginning.
+    async fn read_body(
+        &self,
+        line: &RequestLine,
+        response: &mut Response,
+        cap: u64,
+    ) -> Result<Bytes, Failure> {
+        let good = response.status().is_success();
+        let cap = if good { cap } else { ERROR_BODY };
+        let idle = self.options.idle_timeout;
+        let mut body = BytesMut::new();
+        loop {
+            let chunk = timeout(idle, response.chunk())
+                .await
+                .map_err(|_| silent(line, idle))?
+                .map_err(|cause| broken(line, cause))?;
+            let Some(chunk) = chunk else {
+                return Ok(body.freeze());
+            };
+            if (body.len() + chunk.len()) as u64 <= cap {
+                body.extend_from_slice(&chunk);
+            } else if good {
+                let detail = format!("it is larger than {cap} bytes");
+                return Err(RegistryError::Corrupt {
+                    request: line.clone(),
+                    detail,
+                }
+                .into());
+            } else {
+                return Ok(body.freeze());
+            }
+        }
+    }
+
+    /// The connections for a URL, made at the first use: certificates are only loaded, and proxies
+    /// only looked up, where they are needed.
+    fn connection(&self, url: &Url) -> Result<reqwest::Client, RegistryError> {
+        let route = Route {
+            loopback: url.host_str().is_some_and(base::is_loopback),
+            secure: url.scheme() == "https",
+        };
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = connections.get(&route) {
+            return Ok(client.clone());
+        }
+        let client = self.connect_by(route).map_err(|cause| tls(&cause))?;
+        connections.insert(route, client.clone());
+        Ok(client)
+    }
+
+    fn connect_by(&self, route: Route) -> reqwest::Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("waybill/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(self.options.connect_timeout)
+            .retry(reqwest::retry::never());
+        if route.loopback {
+            builder = builder.no_proxy();
+        }
+        builder = if route.loopback && !route.secure {
+            builder.tls_certs_only([])
+        } else {
+            builder.tls_certs_merge(self.roots.clone())
+        };
+        builder.build()
+    }
+}
+
+/// Where a `Location` or `Link` leads, seen from `from`; never from HTTPS to HTTP.
+pub(super) fn resolve(from: &Url, location: &str) -> Result<Url, String> {
+    let next = from
+        .join(location)
+        .map_err(|cause| format!("it leads to an invalid address ({cause})"))?;
+    match (from.scheme(), next.scheme()) {
+        (_, "https") | ("http", "http") => Ok(next),
+        (_, scheme) => Err(format!("it leads from HTTPS to {scheme}://")),
+    }
+}
+
+fn sensitive(header: &str, request: &Request) -> Result<HeaderValue, RegistryError> {
+    let mut value = HeaderValue::from_str(header).map_err(|_| RegistryError::Corrupt {
+        request: request.line(),
+        detail: "the credential or token for it holds characters that no header may have".into(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn silent(request: &RequestLine, patience: Duration) -> Failure {
+    let seconds = patience.as_secs_f64();
+    Failure::passing(RegistryError::Unreachable {
+        request: request.clone(),
+        cause: format!("no answer within {seconds} s"),
+    })
+}
+
+fn broken(request: &RequestLine, cause: reqwest::Error) -> Failure {
+    let cause = cause.without_url();
+    let lasting = cause.is_builder() || is_certificate(&cause);
+    let error = RegistryError::Unreachable {
+        request: request.clone(),
+        cause: chain(&cause),
+    };
+    if lasting {
+        error.into()
+    } else {
+        Failure::passing(error)
+    }
+}
+
+fn tls(cause: &reqwest::Error) -> RegistryError {
+    RegistryError::Tls {
+        detail: chain(cause),
+    }
+}
+
+/// Whether the other side's certificate was the trouble, which no repetition mends.
+fn is_certificate(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        let inner = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        let tls = match inner {
+            Some(inner) => inner.downcast_ref::<rustls::Error>(),
+            None => cause.downcast_ref::<rustls::Error>(),
+        };
+        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+    })
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
+        (*error).source()
+    })
+}
+
+/// An error and what caused it, in one line, nothing said twice.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in causes(error) {
+        let text = cause.to_string();
+        if parts.last().is_none_or(|last| !last.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}
