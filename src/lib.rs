@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod git;
+pub mod graph;
 pub mod manifest;
 pub mod model;
 pub mod problem;

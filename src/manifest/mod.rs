@@ -3,8 +3,20 @@
 //!
 //! No I/O: the caller reads the manifest and the pattern files out of the commit or the work tree.
 
+mod check;
+mod fields;
 mod model;
+mod node;
+mod parse;
 mod pattern;
+mod report;
+mod structure;
 
-pub use model::{LayerCache, Manifest, Project, Shape, TreeFile};
+pub use check::Checked;
+pub use fields::{KeyRole, manifest_fields};
+pub use model::{LayerCache, Manifest, Project, RegistryKind, Shape, TreeFile};
+pub use parse::{Raw, read};
 pub use pattern::{Pattern, PatternError};
+
+#[cfg(test)]
+mod tests;

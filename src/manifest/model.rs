@@ -15,6 +15,15 @@ pub enum Shape {
     Full,
 }
 
+/// Which API a registry has beside the OCI one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistryKind {
+    /// None.
+    Oci,
+    /// Amazon ECR's.
+    Ecr,
+}
+
 /// A manifest without errors.
 #[derive(Clone, Debug)]
 pub struct Manifest {
@@ -24,6 +33,8 @@ pub struct Manifest {
     pub shape: Shape,
     /// `registry`: the base that holds images and ledger, as written.
     pub registry: Option<String>,
+    /// `registry.kind`: which API the registry has; `None` means that its host's name tells.
+    pub registry_kind: Option<RegistryKind>,
     /// `upstream`: a base that is read after the registry and never written, as written.
     pub upstream: Option<String>,
     /// `imageAliases`: prefixes that stand for the registry in a Dockerfile's image names.

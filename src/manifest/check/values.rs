@@ -1,0 +1,256 @@
+//! Values that are strings with a form of their own: paths, registries, ids.
+
+use super::Context;
+use crate::manifest::node::Node;
+use crate::model::{Platform, RepoPath};
+use crate::problem::Problem;
+
+/// The value of a string in a list, or what is wrong with it.
+type Parsed<T> = Result<T, Box<Problem>>;
+
+/// The values of an array of strings in their order, each once; a repetition is a warning.
+pub(super) fn distinct<T: PartialEq>(
+    context: &mut Context,
+    list: Option<&Node>,
+    parse: impl Fn(&str) -> Parsed<T>,
+) -> Vec<T> {
+    let mut values = Vec::new();
+    for item in list.map_or(&[][..], Node::items) {
+        let Some(text) = item.text() else { continue };
+        match parse(text) {
+            Err(problem) => context.report.add(item.position, *problem),
+            Ok(value) if values.contains(&value) => context.report.add(
+                item.position,
+                Problem::warning("duplicate-entry", format!("'{text}' stands here twice"))
+                    .hint("remove one of the two"),
+            ),
+            Ok(value) => values.push(value),
+        }
+    }
+    values
+}
+
+/// A path in the repository, resolved against a directory in it.
+pub(super) fn path(
+    context: &mut Context,
+    field: &str,
+    directory: &RepoPath,
+    node: &Node,
+) -> Option<RepoPath> {
+    let text = node.text()?;
+    if text.is_empty() {
+        context.report.add(
+            node.position,
+            Problem::error("empty-path", format!("'{field}' is empty"))
+                .hint("write \".\" for the repository's root"),
+        );
+        return None;
+    }
+    let path = directory.join(text.as_bytes());
+    if path.is_none() {
+        context
+            .report
+            .add(node.position, leaves_repository(field, text));
+    }
+    path
+}
+
+/// A path that points outside.
+pub(super) fn leaves_repository(field: &str, text: &str) -> Problem {
+    Problem::error(
+        "path-leaves-repository",
+        format!("'{field}' is '{text}', which is outside the repository"),
+    )
+    .hint("paths are relative, and '..' may not lead above the repository's root")
+}
+
+/// A registry's base, as written; what more it must be is for the registry's own module.
+pub(super) fn base(context: &mut Context, field: &str, node: &Node) -> Option<String> {
+    let text = node.text()?;
+    match fault_of_base(text) {
+        None => Some(text.to_owned()),
+        Some(fault) => {
+            // The text is not repeated: it may hold a password.
+            context.report.add(
+                node.position,
+                Problem::error("invalid-registry", format!("'{field}' {fault}"))
+                    .hint("write host[:port]/prefix, such as registry.example.com/acme"),
+            );
+            None
+        }
+    }
+}
+
+fn fault_of_base(text: &str) -> Option<&'static str> {
+    if text == "embedded" {
+        return None;
+    }
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme))
+        .unwrap_or(text);
+    let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if text.is_empty() {
+        Some("is empty")
+    } else if text.chars().any(char::is_whitespace) {
+        Some("holds white space")
+    } else if rest.contains("://") {
+        Some("has a scheme other than http:// and https://")
+    } else if host.contains('@') {
+        Some("holds a user name; credentials come from the engine's configuration")
+    } else if rest.ends_with('/') {
+        Some("ends in '/'")
+    } else if !is_host(host) {
+        Some("does not begin with a host's name")
+    } else if !prefix.is_empty() && !prefix.split('/').all(is_repository_component) {
+        Some("has a prefix that no repository can have (lower-case letters, digits, . _ - /)")
+    } else {
+        None
+    }
+}
+
+/// `host`, `host:port` or `[address]:port`; a bare word is a host only with a port, or as
+/// `localhost`: otherwise it is more likely the start of the prefix.
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    let port_is_well = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let is_address = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    let is_name = !name.is_empty()
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && label
+                    .chars()
+                    .all(|one| one.is_ascii_alphanumeric() || one == '-')
+        });
+    let says_so = is_address || port.is_some() || name.contains('.') || name == "localhost";
+    port_is_well && says_so && (is_address || is_name)
+}
+
+fn is_repository_component(text: &str) -> bool {
+    text.starts_with(|one: char| one.is_ascii_lowercase() || one.is_ascii_digit())
+        && text
+            .chars()
+            .all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || "._-".contains(one))
+}
+
+/// A prefix of image names: no tag, no digest, no slash at its end.
+pub(super) fn image_alias(text: &str) -> Parsed<String> {
+    let last = text.rsplit('/').next().unwrap_or_default();
+    let fault = if text.is_empty() {
+        "is empty"
+    } else if text.chars().any(char::is_whitespace) {
+        "holds white space"
+    } else if text.contains("://") {
+        "begins with a scheme"
+    } else if text.ends_with('/') {
+        "ends in '/'"
+    } else if text.contains('@') || (text.contains('/') && last.contains(':')) {
+        "has a tag or a digest"
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(Box::new(
+        Problem::error("invalid-image-alias", format!("'{text}' {fault}"))
+            .hint("write the part of an image name before the project's name, such as acme"),
+    ))
+}
+
+/// The id of a build secret, as `--mount=type=secret,id=…` names it.
+pub(super) fn secret(text: &str) -> Parsed<String> {
+    let plain = |one: char| one.is_ascii_alphanumeric() || "._-".contains(one);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    // The text is not repeated: it may be the secret itself.
+    Err(Box::new(
+        Problem::error(
+            "invalid-secret",
+            "a secret's id is letters, digits, '.', '_' and '-', and at least one of them",
+        )
+        .hint("name the id only; its value is given when waybill is called"),
+    ))
+}
+
+/// Platforms that a near miss may have meant.
+const KNOWN_PLATFORMS: [&str; 8] = [
+    "linux/amd64",
+    "linux/arm64",
+    "linux/arm/v7",
+    "linux/arm/v6",
+    "linux/386",
+    "linux/ppc64le",
+    "linux/s390x",
+    "linux/riscv64",
+];
+
+/// A platform; a bare architecture gets a suggestion.
+pub(super) fn platform(text: &str) -> Parsed<Platform> {
+    text.parse().map_err(|error: crate::model::ParseError| {
+        let suffix = format!("/{}", text.to_lowercase());
+        let meant = match text {
+            "x86_64" | "x64" => Some("linux/amd64"),
+            "aarch64" => Some("linux/arm64"),
+            _ => KNOWN_PLATFORMS
+                .into_iter()
+                .find(|known| known.ends_with(&suffix) || known.eq_ignore_ascii_case(text)),
+        };
+        let problem = Problem::error("invalid-platform", error.to_string());
+        Box::new(match meant {
+            Some(known) => problem.hint(format!("did you mean '{known}'?")),
+            None => problem,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_bases() {
+        for good in [
+            "embedded",
+            "127.0.0.1:5000",
+            "127.0.0.1:5000/acme",
+            "http://registry:5000/a/b_c",
+            "https://ghcr.io/acme",
+            "localhost/acme",
+            "[::1]:5000/acme",
+            "123456789012.dkr.ecr.us-east-2.amazonaws.com/acme",
+        ] {
+            assert_eq!(fault_of_base(good), None, "{good}");
+        }
+        for bad in [
+            "",
+            "acme",
+            "acme/web",
+            "ftp://a.b/c",
+            "me:secret@host.example/acme",
+            "host.example/Acme",
+            "host.example/a//b",
+            "host.example/",
+            "host.example:port/a",
+            "host..example/a",
+            "host.example/a b",
+            "host.example/a:tag",
+        ] {
+            assert!(fault_of_base(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn suggests_platforms() {
+        let hint = |text: &str| platform(text).unwrap_err().hint;
+        assert_eq!(hint("arm64").unwrap(), "did you mean 'linux/arm64'?");
+        assert_eq!(hint("x86_64").unwrap(), "did you mean 'linux/amd64'?");
+        assert_eq!(hint("Linux/AMD64").unwrap(), "did you mean 'linux/amd64'?");
+        assert_eq!(hint("what"), None);
+        assert!(platform("linux/arm/v7").is_ok());
+    }
+}
