@@ -176,19 +176,19 @@ impl Graph {
         let mut edges = BTreeMap::new();
         let mut undeclared = Vec::new();
         for project in self.projects() {
-            let used = uses.get(project).cloned().unwrap_or_default();
-            if !used.is_empty() {
+            let images = uses.get(project).cloned().unwrap_or_default();
+            if !images.is_empty() {
                 let declared = self.all_dependencies(project);
-                for stranger in used.difference(&declared) {
+                for stranger in images.difference(&declared) {
                     undeclared.push((project.clone(), stranger.clone()));
                 }
             }
             let mut triggers = self.dependencies(project);
-            triggers.retain(|dependency| !used.contains(dependency));
+            triggers.retain(|dependency| !images.contains(dependency));
             edges.insert(
                 project.clone(),
                 ProjectEdges {
-                    uses: used,
+                    uses: images,
                     triggers,
                 },
             );

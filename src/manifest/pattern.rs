@@ -52,7 +52,7 @@ impl Pattern {
             .filter(|_| whole)
             .and_then(|prefix| prefix.strip_suffix(b"/"))
             .filter(|directory| is_normal(directory))
-            .map(|directory| RepoPath::from_git(directory));
+            .map(RepoPath::from_git);
         let pattern = Self {
             text: text.to_owned(),
             prefix,

@@ -72,9 +72,7 @@ fn unknown_field(report: &mut Report, what: &str, member: &Member, fields: &[Fie
 
 fn check_value(report: &mut Report, what: &str, node: &Node, kind: Kind) {
     match (kind, &node.value) {
-        (Kind::Text, Value::Text(_))
-        | (Kind::TextsOrFile, Value::Text(_))
-        | (Kind::Base, Value::Text(_))
+        (Kind::Text | Kind::TextsOrFile | Kind::Base, Value::Text(_))
         | (Kind::Flag, Value::Bool(_))
         | (Kind::AnyArray, Value::Array(_))
         | (Kind::AnyObject, Value::Object(_)) => {}

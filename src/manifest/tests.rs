@@ -71,6 +71,7 @@ fn top(fields: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn every_fault_has_a_code_and_a_place() {
     let in_project = [
         (

@@ -140,22 +140,18 @@ fn rebuild_patterns(
         );
         return (None, None);
     }
-    match pattern_file(project) {
-        Some(path) => {
-            let patterns = patterns::file(context, &path, node.position);
-            (Some(patterns), Some(path))
-        }
-        None => {
-            // A directory that is missing or leaves the repository was reported as such.
-            let directory = directory_texts(project)
-                .and_then(|(_, directory)| RepoPath::root().join(directory.as_bytes()));
-            if directory.is_some() {
-                let problem = values::leaves_repository("rebuildPatterns", text);
-                context.report.add(node.position, problem);
-            }
-            (None, None)
-        }
+    if let Some(path) = pattern_file(project) {
+        let patterns = patterns::file(context, &path, node.position);
+        return (Some(patterns), Some(path));
     }
+    // A directory that is missing or leaves the repository was reported as such.
+    let directory = directory_texts(project)
+        .and_then(|(_, directory)| RepoPath::root().join(directory.as_bytes()));
+    if directory.is_some() {
+        let problem = values::leaves_repository("rebuildPatterns", text);
+        context.report.add(node.position, problem);
+    }
+    (None, None)
 }
 
 /// The projects that a list names, sorted, each once.

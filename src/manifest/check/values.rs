@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::manifest::node::Node;
-use crate::model::{Platform, RepoPath};
+use crate::model::{NameError, Platform, ProjectName, RepoPath};
 use crate::problem::Problem;
 
 /// The value of a string in a list, or what is wrong with it.
@@ -81,62 +81,60 @@ pub(super) fn base(context: &mut Context, field: &str, node: &Node) -> Option<St
     }
 }
 
+/// What `registry::Base` would refuse (a test holds the two together): this module may not depend on
+/// one that does I/O, and the fault should have a line.
 fn fault_of_base(text: &str) -> Option<&'static str> {
     if text == "embedded" {
         return None;
     }
-    let rest = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme))
-        .unwrap_or(text);
+    let given_scheme = text.split_once("://");
+    let rest = given_scheme.map_or(text, |(_, rest)| rest);
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if text.is_empty() {
-        Some("is empty")
-    } else if text.chars().any(char::is_whitespace) {
-        Some("holds white space")
-    } else if rest.contains("://") {
+    if given_scheme.is_some_and(|(scheme, _)| scheme != "http" && scheme != "https") {
         Some("has a scheme other than http:// and https://")
     } else if host.contains('@') {
         Some("holds a user name; credentials come from the engine's configuration")
-    } else if rest.ends_with('/') {
-        Some("ends in '/'")
     } else if !is_host(host) {
         Some("does not begin with a host's name")
-    } else if !prefix.is_empty() && !prefix.split('/').all(is_repository_component) {
+    } else if given_scheme.is_none() && !names_a_host(host) {
+        Some("begins with what could be a host or a part of a prefix")
+    } else if !prefix.is_empty() && !is_repository(prefix) {
         Some("has a prefix that no repository can have (lower-case letters, digits, . _ - /)")
     } else {
         None
     }
 }
 
-/// `host`, `host:port` or `[address]:port`; a bare word is a host only with a port, or as
-/// `localhost`: otherwise it is more likely the start of the prefix.
+/// `host`, `host:port` or `[address]:port`.
 fn is_host(text: &str) -> bool {
     let (name, port) = match text.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
         _ => (text, None),
     };
-    let port_is_well = port.is_none_or(|port| port.parse::<u16>().is_ok());
-    let is_address = name
+    let address = name
         .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
-    let is_name = !name.is_empty()
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && label
-                    .chars()
-                    .all(|one| one.is_ascii_alphanumeric() || one == '-')
-        });
-    let says_so = is_address || port.is_some() || name.contains('.') || name == "localhost";
-    port_is_well && says_so && (is_address || is_name)
+        .and_then(|name| name.strip_suffix(']'));
+    let is_label = |label: &str| {
+        let plain = |one: char| one.is_ascii_alphanumeric() || "-_".contains(one);
+        !label.is_empty() && label.chars().all(plain)
+    };
+    let is_name = match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.split('.').all(is_label),
+    };
+    is_name && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
-fn is_repository_component(text: &str) -> bool {
-    text.starts_with(|one: char| one.is_ascii_lowercase() || one.is_ascii_digit())
-        && text
-            .chars()
-            .all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || "._-".contains(one))
+fn names_a_host(text: &str) -> bool {
+    text.contains(['.', ':']) || text.eq_ignore_ascii_case("localhost")
+}
+
+fn is_repository(text: &str) -> bool {
+    matches!(
+        text.parse::<ProjectName>(),
+        Ok(_) | Err(NameError::Reserved(_))
+    )
 }
 
 /// A prefix of image names: no tag, no digest, no slash at its end.
@@ -211,20 +209,22 @@ pub(super) fn platform(text: &str) -> Parsed<Platform> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Base;
 
     #[test]
-    fn takes_bases() {
+    fn bases_are_those_of_the_registry_module() {
         for good in [
-            "embedded",
             "127.0.0.1:5000",
             "127.0.0.1:5000/acme",
-            "http://registry:5000/a/b_c",
-            "https://ghcr.io/acme",
+            "http://registry/a/b_c",
+            "https://ghcr.io/acme/",
             "localhost/acme",
             "[::1]:5000/acme",
+            "Registry.example.com/waybill-x",
             "123456789012.dkr.ecr.us-east-2.amazonaws.com/acme",
         ] {
             assert_eq!(fault_of_base(good), None, "{good}");
+            assert!(good.parse::<Base>().is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -234,14 +234,18 @@ mod tests {
             "me:secret@host.example/acme",
             "host.example/Acme",
             "host.example/a//b",
-            "host.example/",
             "host.example:port/a",
-            "host..example/a",
+            "host.example:/a",
             "host.example/a b",
+            "host .example/a",
             "host.example/a:tag",
+            "host.example/a@sha256:00",
+            "https://",
         ] {
             assert!(fault_of_base(bad).is_some(), "{bad}");
+            assert!(bad.parse::<Base>().is_err(), "{bad}");
         }
+        assert_eq!(fault_of_base("embedded"), None);
     }
 
     #[test]

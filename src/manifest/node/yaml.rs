@@ -141,7 +141,8 @@ impl<'a> Builder<'a> {
                 position: at,
             },
             anchor,
-        )
+        );
+        Ok(())
     }
 
     fn expects_key(&self) -> bool {
@@ -208,7 +209,8 @@ impl<'a> Builder<'a> {
             value,
             position: open.position,
         };
-        self.value(node, open.anchor)
+        self.value(node, open.anchor);
+        Ok(())
     }
 
     fn alias(&mut self, anchor: usize, at: Position) -> Result<(), SyntaxError> {
@@ -231,7 +233,8 @@ impl<'a> Builder<'a> {
         let weight = weight(node);
         self.expand(weight, at)?;
         let copy = self.anchors[&anchor].clone();
-        self.value(copy, 0)
+        self.value(copy, 0);
+        Ok(())
     }
 
     fn expand(&mut self, weight: usize, at: Position) -> Result<(), SyntaxError> {
@@ -246,7 +249,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A finished value takes its place in what is open.
-    fn value(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
+    fn value(&mut self, node: Node, anchor: usize) {
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -274,7 +277,6 @@ impl<'a> Builder<'a> {
                 None => {}
             },
         }
-        Ok(())
     }
 }
 
@@ -438,6 +440,7 @@ mod tests {
     use super::super::tests::error;
     use super::super::{Language, Node, Position, Value};
     use proptest::prelude::*;
+    use std::fmt::Write;
 
     fn parse(text: &str) -> Node {
         Node::parse(Language::Yaml, text.as_bytes()).unwrap()
@@ -540,12 +543,12 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-            text += &format!("a{level}: &a{level} [{aliases}]\n");
+            writeln!(text, "a{level}: &a{level} [{aliases}]").unwrap();
         }
         assert!(error(Language::Yaml, text.as_bytes()).2.contains("expand"));
         let mut deep = "a0: &a0 x\n".to_owned();
         for level in 1..200 {
-            deep += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+            writeln!(deep, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
         }
         assert!(error(Language::Yaml, deep.as_bytes()).2.contains("deep"));
     }
