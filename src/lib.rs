@@ -3,6 +3,7 @@
 pub mod build;
 pub mod git;
 pub mod graph;
+pub mod dockerfile;
 pub mod manifest;
 pub mod model;
 pub mod problem;
