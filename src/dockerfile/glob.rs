@@ -193,3 +193,25 @@ fn escaped(character: Option<char>) -> Result<char, &'static str> {
         Some(_) => Err("letters and digits must not be escaped"),
     }
 }
+
+/// A path in its shortest form, without looking at any file (Go's `filepath.Clean`).
+pub(super) fn clean(path: &[u8]) -> Vec<u8> {
+    let is_absolute = path.starts_with(b"/");
+    let mut components: Vec<&[u8]> = Vec::new();
+    for component in path.split(|byte| *byte == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." if components.last().is_some_and(|last| *last != b"..") => {
+                components.pop();
+            }
+            b".." if is_absolute => {}
+            _ => components.push(component),
+        }
+    }
+    let joined = components.join(&b'/');
+    match (is_absolute, joined.is_empty()) {
+        (true, _) => [b"/", joined.as_slice()].concat(),
+        (false, true) => b".".to_vec(),
+        (false, false) => joined,
+    }
+}

@@ -9,7 +9,7 @@
 //! does not apply the list, so whoever packs one leaves out what is ignored here, and hands over
 //! the Dockerfile beside the context.
 
-use super::glob::{Candidate, Glob};
+use super::glob::{Candidate, Glob, clean};
 
 /// A parsed `.dockerignore`.
 #[derive(Debug, Clone, Default)]
@@ -189,28 +189,6 @@ fn trim(line: &[u8]) -> &[u8] {
     match std::str::from_utf8(line) {
         Ok(text) => text.trim().as_bytes(),
         Err(_) => line.trim_ascii(),
-    }
-}
-
-/// A path in its shortest form, without looking at any file (Go's `filepath.Clean`).
-fn clean(path: &[u8]) -> Vec<u8> {
-    let is_absolute = path.starts_with(b"/");
-    let mut components: Vec<&[u8]> = Vec::new();
-    for component in path.split(|byte| *byte == b'/') {
-        match component {
-            b"" | b"." => {}
-            b".." if components.last().is_some_and(|last| *last != b"..") => {
-                components.pop();
-            }
-            b".." if is_absolute => {}
-            _ => components.push(component),
-        }
-    }
-    let joined = components.join(&b'/');
-    match (is_absolute, joined.is_empty()) {
-        (true, _) => [b"/", joined.as_slice()].concat(),
-        (false, true) => b".".to_vec(),
-        (false, false) => joined,
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`ReferenceRules::classify`]: which of them are projects;
 //! - [`Dockerfile::rewrite`]: with digests in their place;
 //! - [`IgnoreFile`]: which files the context leaves out;
+//! - [`lint()`]: what `check` says about a Dockerfile.
 
 mod classify;
 mod command;
@@ -17,6 +18,7 @@ mod glob;
 mod ignore;
 mod instruction;
 mod line;
+mod lint;
 mod name;
 mod reference;
 mod shell;
@@ -29,6 +31,7 @@ pub use classify::{Image, ReferenceRules};
 pub use error::{DockerfileError, Fault, FaultKind};
 pub use ignore::{IgnoreError, IgnoreFile, IgnoreWalk};
 pub use instruction::{ContextSource, Declaration, Instruction, SourceKind, Text};
+pub use lint::{LintInputs, lint};
 pub use name::ImageName;
 pub use reference::{Place, Reference};
 pub use variables::Values;
