@@ -113,43 +113,40 @@ impl fmt::Display for Fault {
 /// A Dockerfile that cannot be used as it is: everything that is wrong with it, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerfileError {
-    /// The first fault.
-    pub first: Fault,
-    /// The others, in the order of the file.
-    pub others: Vec<Fault>,
+    /// In the order of the file.
+    faults: Vec<Fault>,
 }
 
 impl DockerfileError {
     /// `Err` if there is any fault.
     pub(super) fn check(faults: Vec<Fault>) -> Result<(), Self> {
-        let mut faults = faults.into_iter();
-        match faults.next() {
-            None => Ok(()),
-            Some(first) => Err(Self {
-                first,
-                others: faults.collect(),
-            }),
+        if faults.is_empty() {
+            return Ok(());
         }
+        Err(Self { faults })
     }
 
-    /// All faults, in the order of the file.
-    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
-        std::iter::once(&self.first).chain(&self.others)
+    /// All that is wrong, in the order of the file.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
     }
 }
 
 impl From<Fault> for DockerfileError {
-    fn from(first: Fault) -> Self {
+    fn from(fault: Fault) -> Self {
         Self {
-            first,
-            others: Vec::new(),
+            faults: vec![fault],
         }
     }
 }
 
 impl fmt::Display for DockerfileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.first.fmt(f)
+        self.faults
+            .iter()
+            .take(1)
+            .try_for_each(|fault| fault.fmt(f))
     }
 }
 
@@ -161,6 +158,6 @@ impl Diagnose for DockerfileError {
     }
 
     fn problems(&self) -> Vec<Problem> {
-        self.faults().map(Fault::problem).collect()
+        self.faults.iter().map(Fault::problem).collect()
     }
 }

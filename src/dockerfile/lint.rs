@@ -140,7 +140,7 @@ fn references(inputs: &LintInputs<'_>, values: &Values<'_>) -> Vec<Problem> {
             .filter(|reference| reference.needed)
             .flat_map(|reference| reference_problems(inputs, reference))
             .collect(),
-        Err(error) => error.faults().map(super::Fault::problem).collect(),
+        Err(error) => error.faults().iter().map(super::Fault::problem).collect(),
     }
 }
 

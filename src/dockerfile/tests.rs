@@ -36,9 +36,12 @@ fn references(text: &str) -> Vec<Reference> {
 
 /// The expanded names; those that the target does not need in parentheses.
 fn names(references: &[Reference]) -> Vec<String> {
-    let name = |reference: &Reference| match reference.needed {
-        true => reference.text.clone(),
-        false => format!("({})", reference.text),
+    let name = |reference: &Reference| {
+        if reference.needed {
+            reference.text.clone()
+        } else {
+            format!("({})", reference.text)
+        }
     };
     references.iter().map(name).collect()
 }
@@ -119,7 +122,7 @@ fn names_the_place_of_a_syntax_error() {
     }
     let bytes = "FROM a\né \u{0}".as_bytes();
     let error = Dockerfile::parse(&RepoPath::from("D"), &[bytes, b"\xff"].concat()).unwrap_err();
-    assert_eq!(error.first.location, Location::at("D", 2, 4));
+    assert_eq!(error.faults()[0].location, Location::at("D", 2, 4));
     assert_eq!(error.problems()[0].code, "dockerfile-syntax");
 }
 

@@ -99,10 +99,9 @@ impl Case<'_> {
 #[test]
 fn finds_sources_outside_the_patterns() {
     let names: Vec<String> = (0..23).map(|index| format!("lib{index}/src")).collect();
-    let mut dockerfile = String::from("FROM scratch\nCOPY app /app/\n");
-    names
-        .iter()
-        .for_each(|name| dockerfile += &format!("COPY {name} /{name}\n"));
+    let mut lines = vec!["FROM scratch".to_owned(), "COPY app /app/".to_owned()];
+    lines.extend(names.iter().map(|name| format!("COPY {name} /{name}")));
+    let dockerfile = lines.join("\n");
     let mut files: Vec<String> = names.iter().map(|name| format!("ctx/{name}/a")).collect();
     files.push("ctx/app/main".into());
     files.sort();
