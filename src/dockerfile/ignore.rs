@@ -9,6 +9,9 @@
 //! does not apply the list, so whoever packs one leaves out what is ignored here, and hands over
 //! the Dockerfile beside the context.
 
+use crate::model::RepoPath;
+use crate::problem::{Location, Problem};
+
 use super::glob::{Candidate, Glob, clean};
 
 /// A parsed `.dockerignore`.
@@ -32,6 +35,23 @@ pub struct IgnoreError {
     pub line: usize,
     /// Why, as part of a sentence.
     pub message: &'static str,
+}
+
+impl IgnoreError {
+    /// As a problem to print, given where the ignore file stands.
+    #[must_use]
+    pub fn problem(&self, path: &RepoPath) -> Problem {
+        let location = Location {
+            line: Some(self.line),
+            ..Location::file(path.to_string())
+        };
+        Problem::error(
+            "ignore-syntax",
+            format!("this is no pattern: {}", self.message),
+        )
+        .at(location)
+        .hint("correct the line, or escape what it means literally with a \\")
+    }
 }
 
 /// The longest line that Docker reads, in bytes.
@@ -425,6 +445,11 @@ mod tests {
         ] {
             let error = IgnoreFile::parse(patterns.as_bytes()).unwrap_err();
             assert_eq!(error.line, line, "{patterns:?}");
+            let problem = error.problem(&RepoPath::from("a/.dockerignore"));
+            assert_eq!(
+                problem.location.unwrap().to_string(),
+                format!("a/.dockerignore:{line}")
+            );
         }
     }
 }

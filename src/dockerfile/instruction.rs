@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::command::{Command, Flag, quoted_words};
 use super::line::{Line, is_here_document};
+use super::mount::Mount;
 
 /// A piece of text and where it stands in the file, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,9 @@ pub enum Instruction {
         /// Files of the context.
         sources: Vec<ContextSource>,
     },
+    /// `ONBUILD` with a `--from` or `from=`: these names are read in the builds that begin with
+    /// this stage's image, among the stages there.
+    Triggers(Vec<Text>),
 }
 
 /// The start of a stage.
@@ -83,14 +87,13 @@ pub(super) enum Parsed {
 /// A message, and the offset in the file that it is about.
 type ParseError = (String, usize);
 
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 11] = [
     "cmd",
     "entrypoint",
     "expose",
     "healthcheck",
     "label",
     "maintainer",
-    "onbuild",
     "shell",
     "stopsignal",
     "user",
@@ -99,7 +102,12 @@ const OTHERS: [&str; 12] = [
 ];
 
 pub(super) fn parse(line: &Line, escape: char) -> Result<Parsed, ParseError> {
-    let command = Command::split(line.text(), 0);
+    parse_from(line, 0, escape)
+}
+
+/// Parses the part of a line that begins at `start`.
+fn parse_from(line: &Line, start: usize, escape: char) -> Result<Parsed, ParseError> {
+    let command = Command::split(line.text(), start);
     let parser = Parser {
         line,
         command: &command,
@@ -112,6 +120,7 @@ pub(super) fn parse(line: &Line, escape: char) -> Result<Parsed, ParseError> {
         "copy" => parser.copy(SourceKind::Copy).map(Parsed::Instruction),
         "add" => parser.copy(SourceKind::Add).map(Parsed::Instruction),
         "run" => parser.run().map(Parsed::Instruction),
+        "onbuild" if start == 0 => parser.trigger(),
         other if OTHERS.contains(&other) => Ok(Parsed::Other),
         other => Err(parser.error(format!("unknown instruction '{}'", other.to_uppercase()))),
     }
@@ -301,6 +310,24 @@ impl Parser<'_> {
         })
     }
 
+    /// The instruction after `ONBUILD`, of which only the names of images matter.
+    fn trigger(&self) -> Result<Parsed, ParseError> {
+        let mut names = Vec::new();
+        match parse_from(self.line, self.command.rest.start, self.escape)? {
+            Parsed::From(_) => return Err(self.error("ONBUILD FROM is not allowed")),
+            Parsed::Instruction(Instruction::Files {
+                copies_from,
+                mounts_from,
+                ..
+            }) => {
+                names.extend(copies_from);
+                names.extend(mounts_from);
+            }
+            Parsed::Instruction(_) | Parsed::Other => {}
+        }
+        Ok(Parsed::Instruction(Instruction::Triggers(names)))
+    }
+
     /// A part of a flag that can be replaced where it stands: one that has no quote or escape
     /// inside it.
     fn flag_value(&self, value: &[(char, usize)]) -> Result<Text, ParseError> {
@@ -324,53 +351,4 @@ impl Parser<'_> {
 fn is_remote(source: &str) -> bool {
     let schemes = ["http://", "https://", "ftp://", "git://", "ssh://", "git@"];
     schemes.iter().any(|scheme| source.starts_with(scheme))
-}
-
-/// The fields of `--mount=` that matter here, each character with its index in the line.
-struct Mount {
-    kind: String,
-    from: Option<Vec<(char, usize)>>,
-    source: Option<Vec<(char, usize)>>,
-}
-
-impl Mount {
-    /// Fields are separated by commas, as in CSV: a field may stand between double quotes.
-    fn parse(value: &[(char, usize)]) -> Self {
-        let mut mount = Self {
-            kind: "bind".into(),
-            from: None,
-            source: None,
-        };
-        let mut quoted = false;
-        let fields = value.split(|(character, _)| {
-            quoted ^= *character == '"';
-            *character == ',' && !quoted
-        });
-        for field in fields {
-            let field = unquote(field);
-            let Some(equals) = field.iter().position(|(character, _)| *character == '=') else {
-                continue;
-            };
-            let name: String = field[..equals]
-                .iter()
-                .map(|(character, _)| *character)
-                .collect();
-            let value = field[equals + 1..].to_vec();
-            match name.to_lowercase().as_str() {
-                "type" => mount.kind = value.iter().map(|(c, _)| c.to_ascii_lowercase()).collect(),
-                "from" => mount.from = Some(value).filter(|value| !value.is_empty()),
-                "source" | "src" => mount.source = Some(value),
-                _ => {}
-            }
-        }
-        mount
-    }
-}
-
-/// A CSV field without the quotes around it.
-fn unquote(field: &[(char, usize)]) -> &[(char, usize)] {
-    match field {
-        [('"', _), inner @ .., ('"', _)] => inner,
-        _ => field,
-    }
 }

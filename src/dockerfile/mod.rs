@@ -19,6 +19,7 @@ mod ignore;
 mod instruction;
 mod line;
 mod lint;
+mod mount;
 mod name;
 mod reference;
 mod shell;

@@ -112,6 +112,11 @@ fn names_the_place_of_a_syntax_error() {
             "FROM a\nENV a=b c",
             "a/Dockerfile:2:1: ENV takes name=value",
         ),
+        ("FROM a\nONBUILD FROM b", "a/Dockerfile:2:1: ONBUILD FROM"),
+        (
+            "FROM a\nONBUILD ONBUILD RUN b",
+            "a/Dockerfile:2:1: unknown instruction 'ONBUILD'",
+        ),
         ("# escape=x\nFROM a", "a/Dockerfile:1:10: 'x' cannot be"),
         (
             "FROM a\nCOPY --from=b\"c\" d e",

@@ -91,7 +91,7 @@ impl Scope {
                         .insert(declaration.name.clone(), before.value(value));
                 }
             }
-            Instruction::Files { .. } => {}
+            Instruction::Files { .. } | Instruction::Triggers(_) => {}
         }
     }
 

@@ -237,3 +237,16 @@ fn notices_secrets_and_remote_frontends() {
             .all(|problem| !problem.message.contains("'x'"))
     );
 }
+
+#[test]
+fn notices_images_in_triggers() {
+    let case = Case {
+        dockerfile: "FROM scratch\nONBUILD COPY --from=base a b\nONBUILD ENV a=b\n\
+                     ONBUILD RUN --mount=from=x,target=/y z\nONBUILD RUN <<E\nFROM q\nE\n",
+        ..CASE
+    };
+    assert_eq!(
+        case.lint(),
+        ["2: onbuild-reference", "4: onbuild-reference"]
+    );
+}
