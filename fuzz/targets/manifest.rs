@@ -12,7 +12,11 @@ pub(super) fn run(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0);
     let text = parts.next().unwrap_or_default();
     let patterns = parts.next();
-    let name = if text.first() == Some(&b'#') { "build_manifest.yml" } else { "build_manifest.json" };
+    let name = if text.first() == Some(&b'#') {
+        "build_manifest.yml"
+    } else {
+        "build_manifest.json"
+    };
     let raw = match manifest::read(&RepoPath::from(name), text) {
         Ok(raw) => raw,
         Err(problems) => return assert_told(&problems),

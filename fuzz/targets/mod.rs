@@ -19,8 +19,20 @@ pub(crate) struct Target {
 
 /// All targets.
 pub(crate) const TARGETS: &[Target] = &[
-    Target { name: "dockerfile", run: dockerfile::run },
-    Target { name: "ignore", run: ignore::run },
-    Target { name: "manifest", run: manifest::run },
-    Target { name: "record", run: record::run },
+    Target {
+        name: "dockerfile",
+        run: dockerfile::run,
+    },
+    Target {
+        name: "ignore",
+        run: ignore::run,
+    },
+    Target {
+        name: "manifest",
+        run: manifest::run,
+    },
+    Target {
+        name: "record",
+        run: record::run,
+    },
 ];

@@ -1,3 +1,4 @@
 //! Integration tests, in one binary: a module for each part of the program.
 
+mod corpus;
 mod engine;
