@@ -10,9 +10,6 @@ use super::objects::{Objects, entry_from_gix, from_gix, unreadable};
 use super::{GitError, Repository};
 use crate::model::{Entry, Mode, ObjectId, RepoPath};
 
-/// How much memory repeated comparisons may use to keep trees, in bytes.
-pub(super) const TREE_CACHE: usize = 32 << 20;
-
 /// A path that differs between two trees: a file, a link or a submodule, never a directory.
 /// A renamed file is one that vanished and one that appeared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +30,6 @@ impl Repository {
             return Ok(Vec::new());
         }
         self.with_objects(|objects| {
-            objects.handle.object_cache_size_if_unset(TREE_CACHE);
             let records = records(self, objects, old_tree, new_tree)?;
             let mut changes: Vec<_> = records.into_iter().filter_map(leaf_change).collect();
             changes.sort_unstable_by(|left, right| left.path.cmp(&right.path));

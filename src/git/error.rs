@@ -137,7 +137,7 @@ pub enum GitError {
         detail: String,
     },
     /// Missing objects could not be fetched from the remote of a partial clone.
-    #[error("could not fetch {count} missing objects from '{remote}': {detail}")]
+    #[error("could not fetch missing objects from '{remote}' ({count} asked for): {detail}")]
     Fetch {
         /// The remote's name.
         remote: String,
@@ -164,14 +164,13 @@ impl GitError {
             Self::NotARepository { .. } => "not-a-repository",
             Self::Untrusted { .. } => "untrusted-repository",
             Self::ObjectFormat { .. } => "unsupported-object-format",
-            Self::Open { .. } => "unreadable-repository",
+            Self::Open { .. } | Self::Store { .. } => "unreadable-repository",
             Self::UnbornHead { .. } => "no-commit-yet",
             Self::UnknownRevision { .. } => "unknown-revision",
             Self::AmbiguousRevision { .. } => "ambiguous-revision",
             Self::NotACommit { .. } => "not-a-commit",
             Self::Missing { .. } => "missing-object",
             Self::Unreadable { .. } => "unreadable-object",
-            Self::Store { .. } => "unreadable-repository",
             Self::LinkLeaves { .. } => "link-leaves-repository",
             Self::LinkLoop { .. } => "link-loop",
             Self::Submodule { .. } => "submodule-missing",

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
-use super::changes::TREE_CACHE;
 use super::history::{Commits, Node};
 use super::objects::Objects;
 use super::tree::Tree;
@@ -12,6 +11,9 @@ use crate::model::{CommitId, Entry, Mode, ObjectId, RepoPath};
 
 /// The walk gives up after this many commits; what was not found by then is left out.
 const MAX_COMMITS: usize = 20_000;
+
+/// How much memory the walk may use to keep trees, in bytes.
+const TREE_CACHE: usize = 32 << 20;
 
 /// The commit that changed a path last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +41,11 @@ impl Repository {
         paths: &[RepoPath],
     ) -> Result<BTreeMap<RepoPath, LastChange>, GitError> {
         let found = self.with_objects(|objects| {
-            objects.handle.object_cache_size_if_unset(TREE_CACHE);
-            newest_changes(self, objects, from, until, paths)
+            // The trees of a commit are those of the next one's parent.
+            objects.handle.object_cache_size(TREE_CACHE);
+            let found = newest_changes(self, objects, from, until, paths);
+            objects.handle.object_cache_size(None);
+            found
         })?;
         let mut changes = BTreeMap::new();
         for (path, id) in found {

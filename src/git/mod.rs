@@ -52,16 +52,15 @@ impl Repository {
             directory: directory.to_owned(),
             detail: error.to_string(),
         })?;
-        gix::ThreadSafeRepository::discover_opts(
-            &directory,
-            gix::discover::upwards::Options::default(),
-            gix::sec::trust::Mapping {
-                full: options(gix::sec::Trust::Full),
-                reduced: options(gix::sec::Trust::Reduced),
-            },
-        )
-        .map(Self::from_gix)
-        .map_err(|error| open_error(directory, &error))
+        let opened = discover(&directory, true).or_else(|error| {
+            let error = open_error(directory.clone(), &error);
+            // gix knows fewer places than git where a user may have said that it is trusted.
+            if matches!(error, GitError::Untrusted { .. }) && program::git_trusts(&directory) {
+                return discover(&directory, false).map_err(|error| open_error(directory, &error));
+            }
+            Err(error)
+        })?;
+        Ok(Self::from_gix(opened))
     }
 
     /// Opens the repository of the submodule at `path`, where it is checked out or was.
@@ -75,15 +74,16 @@ impl Repository {
         let checked_out = self
             .work_dir()
             .map(|work_dir| work_dir.join(relative).join(".git"));
-        let candidates = checked_out.into_iter().chain([modules.join(relative)]);
-        for candidate in candidates.filter(|candidate| candidate.exists()) {
-            return options(gix::sec::Trust::Full)
-                .open_path_as_is(true)
-                .open(&candidate)
-                .map(Self::from_gix)
-                .map_err(|error| open_error(candidate, &error));
-        }
-        Err(GitError::Submodule { path: path.clone() })
+        let mut candidates = checked_out.into_iter().chain([modules.join(relative)]);
+        let git_dir = candidates
+            .find(|candidate| candidate.exists())
+            .ok_or_else(|| GitError::Submodule { path: path.clone() })?;
+        // Whoever trusts a repository trusts its submodules, of which only objects are read.
+        options(gix::sec::Trust::Full, false)
+            .open_path_as_is(true)
+            .open(&git_dir)
+            .map(Self::from_gix)
+            .map_err(|error| open_error(git_dir, &error))
     }
 
     /// The work tree's root, or the git directory of a bare repository; absolute.
@@ -133,15 +133,29 @@ impl Repository {
     }
 }
 
-/// How repositories are opened: no replacement objects, no `GIT_*` variable that names another
-/// repository, and none that another user planted.
-fn options(trust: gix::sec::Trust) -> gix::open::Options {
+fn discover(directory: &Path, only_trusted: bool) -> gix::Result<gix::ThreadSafeRepository> {
+    gix::ThreadSafeRepository::discover_opts(
+        directory,
+        gix::discover::upwards::Options::default(),
+        gix::sec::trust::Mapping {
+            full: options(gix::sec::Trust::Full, only_trusted),
+            reduced: options(gix::sec::Trust::Reduced, only_trusted),
+        },
+    )
+}
+
+/// How repositories are opened: without replacement objects, heedless of `GIT_*` variables that
+/// name another repository, and, with `only_trusted`, only if no other user planted it.
+fn options(trust: gix::sec::Trust, only_trusted: bool) -> gix::open::Options {
     let mut permissions = gix::open::Permissions::default_for_level(trust);
     permissions.env.git_prefix = gix::sec::Permission::Deny;
     gix::open::Options::default_for_level(trust)
         .permissions(permissions)
-        .bail_if_untrusted(true)
-        .config_overrides(["core.useReplaceRefs=false"])
+        .bail_if_untrusted(only_trusted)
+        .config_overrides([
+            "core.useReplaceRefs=false",
+            "gitoxide.objects.allocLimitIfReducedTrust=0",
+        ])
 }
 
 fn open_error(directory: PathBuf, error: &gix::Error) -> GitError {

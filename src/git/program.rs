@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Seek as _, Write};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::remote::without_credentials;
@@ -103,24 +104,35 @@ impl Repository {
     }
 
     fn git<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
-        let mut command = Command::new("git");
-        command.arg("-C").arg(self.root());
+        let mut command = git_in(self.root());
         if self.work_dir().is_none() {
             // Found without looking, so it works with safe.bareRepository=explicit as well.
             command.arg("--git-dir=.");
         }
-        for variable in REPOSITORY_VARIABLES {
-            command.env_remove(variable);
-        }
-        command
-            .args(arguments)
-            .env("LC_ALL", "C")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_OPTIONAL_LOCKS", "0")
-            .env("GIT_NO_REPLACE_OBJECTS", "1")
-            .env("GIT_NO_LAZY_FETCH", "1");
+        command.args(arguments);
         command
     }
+}
+
+/// Whether git is willing to work in the repository around this directory.
+pub(super) fn git_trusts(directory: &Path) -> bool {
+    let output = git_in(directory).args(["rev-parse", "--git-dir"]).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+fn git_in(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(directory);
+    for variable in REPOSITORY_VARIABLES {
+        command.env_remove(variable);
+    }
+    command
+        .env("LC_ALL", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .env("GIT_NO_LAZY_FETCH", "1");
+    command
 }
 
 fn copy(id: ObjectId, mut from: impl Read, to: &mut dyn Write) -> Result<u64, GitError> {

@@ -19,7 +19,7 @@ impl Repository {
 /// The remotes that promise to have what a partial clone lacks: `remote.<name>.promisor`, and
 /// git's older `extensions.partialClone`.
 pub(super) fn promisors(config: &gix::config::File) -> Vec<String> {
-    let named = config
+    let promising = config
         .sections_by_name("remote")
         .into_iter()
         .flatten()
@@ -33,7 +33,7 @@ pub(super) fn promisors(config: &gix::config::File) -> Vec<String> {
         .string("extensions.partialClone")
         .map(|name| name.to_string());
     let mut names = Vec::new();
-    for name in older.into_iter().chain(named) {
+    for name in older.into_iter().chain(promising) {
         if !names.contains(&name) {
             names.push(name);
         }

@@ -4,7 +4,7 @@ use gix::bstr::ByteSlice as _;
 use gix::objs::Kind;
 use gix::revision::spec::parse::{Error as ParseError, ObjectKindHint, Options};
 
-use super::objects::{from_gix, to_gix};
+use super::objects::{from_gix, to_gix, unreadable};
 use super::{GitError, Repository};
 use crate::model::{CommitId, ObjectId};
 
@@ -12,13 +12,18 @@ impl Repository {
     /// The commit that a revision names: `HEAD`, a branch, a tag, an id or its beginning, or
     /// anything else that `git rev-parse` takes for one commit.
     pub fn resolve(&self, revision: &str) -> Result<CommitId, GitError> {
-        let id = self.with_objects(|objects| parse(&objects.handle, revision))?;
-        let what = format!("'{revision}', the commit");
         self.with_objects(|objects| {
-            let missing = || self.missing(id, &what);
-            let object = objects.handle.try_find_object(to_gix(id));
-            let object = object.ok().flatten().ok_or_else(missing)?;
-            let object = object.peel_tags_to_end().map_err(|_| missing())?;
+            let id = parse(&objects.handle, revision)?;
+            let what = format!("the commit of '{revision}',");
+            let failed = |error: gix::Error| {
+                if error.is_not_found() {
+                    self.missing(id, &what)
+                } else {
+                    unreadable(id, &what, error)
+                }
+            };
+            let object = objects.handle.find_object(to_gix(id)).map_err(failed)?;
+            let object = object.peel_tags_to_end().map_err(failed)?;
             match object.kind {
                 Kind::Commit => Ok(CommitId(from_gix(&object.id))),
                 kind => Err(GitError::NotACommit {
@@ -40,7 +45,7 @@ impl Repository {
             let platform = objects.handle.references().map_err(store)?;
             let tags = platform
                 .tags()
-                .and_then(|tags| tags.peeled())
+                .and_then(gix::reference::iter::Iter::peeled)
                 .map_err(store)?;
             let mut names = Vec::new();
             for tag in tags {
@@ -56,6 +61,10 @@ impl Repository {
 }
 
 fn parse(repository: &gix::Repository, revision: &str) -> Result<ObjectId, GitError> {
+    // A whole id is an id, whatever references are called, and whether or not it is here.
+    if let Ok(id) = revision.parse() {
+        return Ok(id);
+    }
     let options = Options {
         object_kind_hint: Some(ObjectKindHint::Committish),
         ..Options::default()

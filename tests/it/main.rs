@@ -2,3 +2,7 @@
 
 mod corpus;
 mod engine;
+//! Integration tests, one module per part of the program.
+
+mod git;
+mod repo;
