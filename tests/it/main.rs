@@ -4,5 +4,10 @@ mod corpus;
 mod engine;
 //! Integration tests, one module per part of the program.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on stops where it is"
+)]
+
 mod git;
 mod repo;
