@@ -9,5 +9,6 @@ mod engine;
     reason = "a test that cannot go on stops where it is"
 )]
 
+mod engine;
 mod git;
 mod repo;
