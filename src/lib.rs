@@ -8,3 +8,4 @@ pub mod manifest;
 pub mod model;
 pub mod problem;
 pub mod registry;
+pub mod schema;

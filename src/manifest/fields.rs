@@ -162,6 +162,9 @@ pub(crate) const TOP: &[Field] = &[
     ),
 ];
 
+/// Which of them must be there.
+pub(crate) const TOP_REQUIRED: &[&str] = &["version", "projects"];
+
 /// The fields of `registry` as an object.
 pub(crate) const BASE: &[Field] = &[
     field("url", Text, InKey, "host[:port]/prefix, or 'embedded'."),
@@ -175,6 +178,9 @@ pub(crate) const BASE: &[Field] = &[
         "What API it has beside the OCI one; default: by the host's name.",
     ),
 ];
+
+/// Which of them must be there.
+pub(crate) const BASE_REQUIRED: &[&str] = &["url"];
 
 /// The fields of `expect`.
 pub(crate) const EXPECT: &[Field] = &[field(

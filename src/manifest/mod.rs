@@ -5,18 +5,22 @@
 
 mod check;
 mod fields;
+mod init;
 mod model;
 mod node;
 mod parse;
 mod pattern;
 mod report;
+mod schema;
 mod structure;
 
 pub use check::Checked;
 pub use fields::{KeyRole, manifest_fields};
+pub use init::{Draft, FoundDockerfile, draft};
 pub use model::{LayerCache, Manifest, Project, RegistryKind, Shape, TreeFile};
 pub use parse::{Raw, read};
 pub use pattern::{Pattern, PatternError};
+pub use schema::manifest_schema;
 
 #[cfg(test)]
 mod tests;

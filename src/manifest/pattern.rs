@@ -1,6 +1,6 @@
 //! Rebuild and ignore patterns: regexes over the bytes of a path.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
@@ -11,9 +11,12 @@ use crate::model::RepoPath;
 /// A regex over bytes (`(?s-u)`), searched in the whole path from the repository's root.
 ///
 /// It is parsed when the manifest is read, and compiled only when a path is first held against it:
-/// a plain directory prefix never is.
+/// a plain directory prefix never is. Cheap to clone; clones share the compiled form.
 #[derive(Clone, Debug)]
-pub struct Pattern {
+pub struct Pattern(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     text: String,
     /// What every match begins with at the start of the path, if the pattern is anchored there.
     prefix: Option<Vec<u8>>,
@@ -39,6 +42,9 @@ impl Pattern {
     ///
     /// The pattern is no valid regex, or its repetitions make it too large.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if let Some(prefix) = plain_prefix(text) {
+            return Ok(Self::new(text, Some(prefix.to_vec()), true));
+        }
         let hir = ParserBuilder::new()
             .utf8(false)
             .unicode(false)
@@ -47,73 +53,79 @@ impl Pattern {
             .parse(text)
             .map_err(|error| syntax_error(&error))?;
         let (prefix, whole) = anchored_prefix(&hir);
+        let pattern = Self::new(text, prefix, whole);
+        if pattern.0.directory.is_none() && is_large(&hir) {
+            let regex = compile(text).map_err(|error| PatternError {
+                message: error.to_string(),
+                offset: 0,
+            })?;
+            let _ = pattern.0.regex.set(regex);
+        }
+        Ok(pattern)
+    }
+
+    /// A pattern that begins with `prefix` at the start of the path, and is nothing else if `whole`.
+    fn new(text: &str, prefix: Option<Vec<u8>>, whole: bool) -> Self {
         let directory = prefix
             .as_ref()
             .filter(|_| whole)
             .and_then(|prefix| prefix.strip_suffix(b"/"))
             .filter(|directory| is_normal(directory))
             .map(RepoPath::from_git);
-        let pattern = Self {
+        Self(Arc::new(Parts {
             text: text.to_owned(),
             prefix,
             directory,
             regex: OnceLock::new(),
-        };
-        if pattern.directory.is_none() && is_large(&hir) {
-            let regex = compile(text).map_err(|error| PatternError {
-                message: error.to_string(),
-                offset: 0,
-            })?;
-            let _ = pattern.regex.set(regex);
-        }
-        Ok(pattern)
+        }))
     }
 
     /// The pattern that covers a directory, and everything for the root.
     #[must_use]
     pub fn of_directory(directory: &RepoPath) -> Self {
         let prefix = directory.as_prefix();
-        Self {
+        Self(Arc::new(Parts {
             text: format!("^{}", regex::escape(&String::from_utf8_lossy(&prefix))),
             prefix: Some(prefix),
             directory: Some(directory.clone()),
             regex: OnceLock::new(),
-        }
+        }))
     }
 
     /// The pattern as written.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// The directory that the pattern covers whole: it is start-of-text and a literal that ends in
     /// `/`, or the default of a project in the root.
     #[must_use]
     pub fn as_directory(&self) -> Option<&RepoPath> {
-        self.directory.as_ref()
+        self.0.directory.as_ref()
     }
 
     /// What every matching path begins with; `None` if a match may begin anywhere.
     #[must_use]
     pub fn anchored_prefix(&self) -> Option<&[u8]> {
-        self.prefix.as_deref()
+        self.0.prefix.as_deref()
     }
 
     /// Whether the pattern is found in this path.
     #[must_use]
     pub fn is_match(&self, path: &[u8]) -> bool {
-        if self.directory.is_some() {
+        if self.0.directory.is_some() {
             return self
+                .0
                 .prefix
                 .as_ref()
                 .is_some_and(|prefix| path.starts_with(prefix));
         }
         // What parses and is small compiles; were that ever untrue, matching everything rebuilds.
-        match self.regex.get() {
+        match self.0.regex.get() {
             Some(regex) => regex.is_match(path),
-            None => match compile(&self.text) {
-                Ok(regex) => self.regex.get_or_init(|| regex).is_match(path),
+            None => match compile(&self.0.text) {
+                Ok(regex) => self.0.regex.get_or_init(|| regex).is_match(path),
                 Err(_) => true,
             },
         }
@@ -123,7 +135,8 @@ impl Pattern {
     #[must_use]
     pub fn may_match_below(&self, directory: &RepoPath) -> bool {
         let below = directory.as_prefix();
-        self.prefix
+        self.0
+            .prefix
             .as_ref()
             .is_none_or(|prefix| prefix.starts_with(&below) || below.starts_with(prefix))
     }
@@ -131,11 +144,19 @@ impl Pattern {
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text && self.directory == other.directory
+        self.0.text == other.0.text && self.0.directory == other.0.directory
     }
 }
 
 impl Eq for Pattern {}
+
+/// What follows the `^` of a pattern in which no other character has a meaning: most are like that,
+/// and need no parser.
+fn plain_prefix(text: &str) -> Option<&[u8]> {
+    let rest = text.strip_prefix('^')?.as_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/_-".contains(byte);
+    rest.iter().all(plain).then_some(rest)
+}
 
 fn compile(text: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(text)
@@ -224,6 +245,20 @@ mod tests {
             "(?m)^a/",
         ] {
             assert_eq!(directory(not), None, "{not}");
+        }
+    }
+
+    #[test]
+    fn a_plain_prefix_is_what_the_parser_makes_of_it() {
+        for text in ["^", "^a", "^a/", "^a-b/c_d", "^/", "^a//"] {
+            let plain = Pattern::parse(text).unwrap();
+            let parsed = Pattern::parse(&format!("(?:{text})")).unwrap();
+            assert_eq!(plain.anchored_prefix(), parsed.anchored_prefix(), "{text}");
+            assert_eq!(plain.as_directory(), parsed.as_directory(), "{text}");
+            for path in ["a", "a/", "xa/", "a-b/c_d", "a//b"] {
+                let path = path.as_bytes();
+                assert_eq!(plain.is_match(path), parsed.is_match(path), "{text}");
+            }
         }
     }
 

@@ -3,10 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{BASE, Field, Kind, PROJECT};
+use super::fields::{BASE, BASE_REQUIRED, Field, Kind, PROJECT};
 use super::node::{Member, Node, Value};
 use super::report::Report;
 use crate::problem::Problem;
+
+/// The name of the object that is looked at; `None` for the manifest as a whole.
+type Owner<'a> = Option<&'a str>;
+
+fn called(owner: Owner) -> String {
+    owner.map_or_else(|| "the manifest".into(), |name| format!("'{name}'"))
+}
 
 /// Reports every key that stands twice in one object, however deep.
 pub(super) fn check_duplicates(report: &mut Report, node: &Node) {
@@ -35,34 +42,56 @@ pub(super) fn check_duplicates(report: &mut Report, node: &Node) {
 }
 
 /// Checks that a node is an object of projects.
-pub(super) fn check_projects(report: &mut Report, what: &str, node: &Node) {
-    if !expect_object(report, what, node) {
+pub(super) fn check_projects(report: &mut Report, owner: Owner, node: &Node) {
+    if !expect_object(report, owner, node) {
         return;
     }
     for member in node.members() {
         report.about(Some(&member.name));
-        check_object(report, &member.name, &member.node, PROJECT);
+        check_object(report, Some(&member.name), &member.node, PROJECT);
     }
     report.about(None);
 }
 
+/// Reports the fields that an object must have and has not.
+pub(super) fn check_required(report: &mut Report, owner: Owner, node: &Node, required: &[&str]) {
+    if !matches!(node.value, Value::Object(_)) {
+        return;
+    }
+    for field in required.iter().filter(|field| node.get(field).is_none()) {
+        let hint = match *field {
+            "version" => "add \"version\": 1",
+            "url" => "add \"url\": \"host[:port]/prefix\"",
+            _ => "add it; it may be empty",
+        };
+        report.add(
+            node.position,
+            Problem::error(
+                "missing-field",
+                format!("{} has no '{field}'", called(owner)),
+            )
+            .hint(hint),
+        );
+    }
+}
+
 /// Checks that a node is an object that has only these fields, each of its kind.
-pub(super) fn check_object(report: &mut Report, what: &str, node: &Node, fields: &[Field]) {
-    if !expect_object(report, what, node) {
+pub(super) fn check_object(report: &mut Report, owner: Owner, node: &Node, fields: &[Field]) {
+    if !expect_object(report, owner, node) {
         return;
     }
     for member in node.members() {
         match fields.iter().find(|field| field.name == member.name) {
             Some(field) => check_value(report, field.name, &member.node, field.kind),
-            None => unknown_field(report, what, member, fields),
+            None => unknown_field(report, owner, member, fields),
         }
     }
 }
 
-fn unknown_field(report: &mut Report, what: &str, member: &Member, fields: &[Field]) {
+fn unknown_field(report: &mut Report, owner: Owner, member: &Member, fields: &[Field]) {
     let problem = Problem::error(
         "unknown-field",
-        format!("'{what}' has no field '{}'", member.name),
+        format!("{} has no field '{}'", called(owner), member.name),
     );
     let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
     let all = format!("the fields are {}", names.join(", "));
@@ -95,9 +124,12 @@ fn check_value(report: &mut Report, what: &str, node: &Node, kind: Kind) {
             check_choice(report, what, node, text.as_str(), words, code);
         }
         (Kind::TextMap, Value::Object(members)) => check_text_map(report, what, members),
-        (Kind::Base, Value::Object(_)) => check_object(report, what, node, BASE),
-        (Kind::Object(fields), Value::Object(_)) => check_object(report, what, node, fields),
-        (Kind::Projects, Value::Object(_)) => check_projects(report, what, node),
+        (Kind::Base, Value::Object(_)) => {
+            check_object(report, Some(what), node, BASE);
+            check_required(report, Some(what), node, BASE_REQUIRED);
+        }
+        (Kind::Object(fields), Value::Object(_)) => check_object(report, Some(what), node, fields),
+        (Kind::Projects, Value::Object(_)) => check_projects(report, Some(what), node),
         (Kind::Runs, Value::Object(members)) => check_runs(report, members),
         _ => wrong_type(report, &format!("'{what}'"), wanted(kind), node),
     }
@@ -138,10 +170,10 @@ fn wrong_type(report: &mut Report, what: &str, wanted: &str, node: &Node) {
     report.add(node.position, problem);
 }
 
-fn expect_object(report: &mut Report, what: &str, node: &Node) -> bool {
+fn expect_object(report: &mut Report, owner: Owner, node: &Node) -> bool {
     let is_object = matches!(node.value, Value::Object(_));
     if !is_object {
-        wrong_type(report, &format!("'{what}'"), "an object", node);
+        wrong_type(report, &called(owner), "an object", node);
     }
     is_object
 }
@@ -209,7 +241,7 @@ fn check_text_map(report: &mut Report, what: &str, members: &[Member]) {
 
 fn check_runs(report: &mut Report, members: &[Member]) {
     for job in members {
-        if !expect_object(report, &job.name, &job.node) {
+        if !expect_object(report, Some(&job.name), &job.node) {
             continue;
         }
         if let Some(dependencies) = job.node.get("dependencies") {

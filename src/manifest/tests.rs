@@ -354,7 +354,7 @@ fn pattern_files_have_lines() {
     assert_eq!(raw.pattern_files(), [RepoPath::from("x/p")]);
 
     let of = |file: Option<&str>| check("build_manifest.json", text, &[("x/p", file)]);
-    let good = manifest(of(Some("^x/\r\n\\.rs$\r\n")));
+    let good = manifest(of(Some("^x/\r\n\\.rs$\r")));
     let texts: Vec<&str> = good.projects["a"]
         .patterns
         .iter()
@@ -487,4 +487,30 @@ fn places_can_be_asked_for_later() {
     assert_eq!(place(Some("p"), "dockerfile", None), "m.json:3:2");
     assert_eq!(place(None, "registry", None), "m.json");
     assert_eq!(place(Some("q"), "buildDir", None), "m.json");
+}
+
+/// One line of 2,000 projects: what takes a look at all of the line for each of them takes minutes.
+#[test]
+fn a_large_manifest_takes_no_time() {
+    let projects: Vec<String> = (0..2000)
+        .map(|index: usize| {
+            let below: Vec<String> = (index.saturating_sub(5)..index)
+                .map(|below| format!("\"p{below}\""))
+                .collect();
+            format!(
+                "\"p{index}\": {{\"buildDir\": \"s/p{index}\", \"ignorePatterns\": [\"\\\\.md$\"], \
+                 \"rebuildPatterns\": [\"^s/p{index}/\", \"^l/(a|b){index}/\"], \
+                 \"dependencies\": [{}]}}",
+                below.join(", ")
+            )
+        })
+        .collect();
+    let text = format!("{{{}}}", projects.join(", "));
+    let start = std::time::Instant::now();
+    for file in ["m.json", "m.yml"] {
+        assert_eq!(manifest(check(file, &text, &[])).projects.len(), 2000);
+        let names = text.replace("[\"p", "[\"q");
+        assert_eq!(check(file, &names, &[]).problems.len(), 1999);
+    }
+    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
 }

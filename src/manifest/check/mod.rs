@@ -2,11 +2,12 @@
 
 mod patterns;
 mod project;
+mod recipe;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::fields::TOP;
+use super::fields::{TOP, TOP_REQUIRED};
 use super::model::{Manifest, Project, RegistryKind, Shape};
 use super::node::{Node, Value};
 use super::parse::Raw;
@@ -37,6 +38,8 @@ struct Context<'a> {
     /// Pattern files that were read for some project already: two projects may share one, and its
     /// faults are reported once.
     read_files: BTreeMap<RepoPath, Vec<Pattern>>,
+    /// Patterns by their text.
+    parsed: HashMap<String, Pattern>,
 }
 
 pub(super) fn check(raw: &Raw, pattern_files: &BTreeMap<RepoPath, Option<Vec<u8>>>) -> Checked {
@@ -50,6 +53,7 @@ pub(super) fn check(raw: &Raw, pattern_files: &BTreeMap<RepoPath, Option<Vec<u8>
         shape: raw.shape,
         pattern_files,
         read_files: BTreeMap::new(),
+        parsed: HashMap::new(),
     };
     check_structure(&mut context.report, raw);
     let projects = check_projects(&mut context, raw);
@@ -64,22 +68,11 @@ pub(super) fn check(raw: &Raw, pattern_files: &BTreeMap<RepoPath, Option<Vec<u8>
 fn check_structure(report: &mut Report, raw: &Raw) {
     structure::check_duplicates(report, &raw.root);
     if !matches!(raw.root.value, Value::Object(_)) || raw.shape == Shape::Aztec {
-        structure::check_projects(report, "the manifest", &raw.root);
+        structure::check_projects(report, None, &raw.root);
         return;
     }
-    structure::check_object(report, "the manifest", &raw.root, TOP);
-    for (field, hint) in [
-        ("version", "add \"version\": 1"),
-        ("projects", "add \"projects\": {}"),
-    ] {
-        if raw.root.get(field).is_none() {
-            report.add(
-                raw.root.position,
-                Problem::error("missing-field", format!("the manifest has no '{field}'"))
-                    .hint(hint),
-            );
-        }
-    }
+    structure::check_object(report, None, &raw.root, TOP);
+    structure::check_required(report, None, &raw.root, TOP_REQUIRED);
 }
 
 fn check_projects(context: &mut Context, raw: &Raw) -> BTreeMap<ProjectName, Project> {
@@ -178,15 +171,9 @@ fn registry(context: &mut Context, node: Option<&Node>) -> (Option<String>, Opti
             "ecr" => Some(RegistryKind::Ecr),
             _ => None,
         });
-    let Some(url) = node.get("url") else {
-        context.report.add(
-            node.position,
-            Problem::error("missing-field", "'registry' has no 'url'")
-                .hint("add \"url\": \"host[:port]/prefix\""),
-        );
-        return (None, kind);
-    };
-    (values::base(context, "registry.url", url), kind)
+    let url = node.get("url");
+    let url = url.and_then(|url| values::base(context, "registry.url", url));
+    (url, kind)
 }
 
 fn absent(context: &mut Context, expect: Option<&Node>) -> BTreeSet<ProjectName> {

@@ -17,7 +17,7 @@ pub(super) fn list(
     let mut patterns = Vec::with_capacity(items.len());
     for item in items {
         let Some(text) = item.text() else { continue };
-        let found = match read_one(text) {
+        let found = match read_one(context, text) {
             Ok((pattern, warning)) => {
                 patterns.push(pattern);
                 warning
@@ -71,7 +71,9 @@ pub(super) fn file(context: &mut Context, path: &RepoPath, named_at: Position) -
 fn lines(context: &mut Context, path: &RepoPath, text: &str, named_at: Position) -> Vec<Pattern> {
     let mut patterns = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let (offset, problem) = match read_one(line) {
+        // A last line without a line feed keeps its carriage return.
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let (offset, problem) = match read_one(context, line) {
             Ok((pattern, warning)) => {
                 patterns.push(pattern);
                 match warning.or_else(|| warn_of_comment(line)) {
@@ -99,7 +101,11 @@ fn lines(context: &mut Context, path: &RepoPath, text: &str, named_at: Position)
 /// A problem, and the 0-based byte of the pattern that it is about; none if it is the whole.
 type At = (Option<usize>, Box<Problem>);
 
-fn read_one(text: &str) -> Result<(Pattern, Option<At>), At> {
+/// Many projects have the same patterns: each is parsed once, and later compiled once.
+fn read_one(context: &mut Context, text: &str) -> Result<(Pattern, Option<At>), At> {
+    if let Some(pattern) = context.parsed.get(text) {
+        return Ok((pattern.clone(), warn_of_grep_style(text)));
+    }
     if text.trim().is_empty() {
         let problem = Problem::error("blank-pattern", "this pattern is blank")
             .hint("remove it: a blank pattern would match every path, or nothing");
@@ -112,6 +118,7 @@ fn read_one(text: &str) -> Result<(Pattern, Option<At>), At> {
             Box::new(Problem::error("bad-pattern", message)),
         )
     })?;
+    context.parsed.insert(text.to_owned(), pattern.clone());
     Ok((pattern, warn_of_grep_style(text)))
 }
 

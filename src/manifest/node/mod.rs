@@ -4,6 +4,7 @@
 //! nest is capped, so that walking the tree by recursion is safe.
 
 mod json;
+mod scalar;
 mod text;
 mod yaml;
 
