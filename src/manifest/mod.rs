@@ -1,4 +1,4 @@
-//! The manifest: what the file says (`raw`), what it means ([`Manifest`]), and everything that is
+//! The manifest: what the file says ([`Raw`]), what it means ([`Manifest`]), and everything that is
 //! wrong with it, all at once, with positions.
 //!
 //! No I/O: the caller reads the manifest and the pattern files out of the commit or the work tree.
