@@ -7,6 +7,8 @@ mod key;
 mod name;
 mod path;
 mod platform;
+mod reason;
+mod tree;
 
 pub use commit::{CommitId, ObjectId};
 pub use digest::Digest;
@@ -15,6 +17,8 @@ pub use key::Key;
 pub use name::{NameError, ProjectName};
 pub use path::RepoPath;
 pub use platform::Platform;
+pub use reason::{ChangedFile, MAX_FILES, Reason};
+pub use tree::{Resolved, Tree};
 
 /// A value's text was not of the form that its type asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

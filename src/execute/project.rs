@@ -1,0 +1,301 @@
+//! One project: built, pushed, recorded, or whatever stands by then taken instead.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::builder::{BuildError, Job, Pushed};
+use super::log::BuildLog;
+use super::{Executor, Image};
+use crate::event::{Event, Phase, Verdict};
+use crate::ledger::{BuiltFacts, BuiltRecord, FailedRecord, LedgerError, TaintRecord, names};
+use crate::model::{CommitId, Digest, ProjectName, Reason};
+use crate::plan::{Action, BuildStep, Found, Lookup, Place, Planned};
+use crate::problem::{Class, Diagnose as _, Failure, Problem};
+use crate::registry::Put;
+
+/// How often a build is repeated because an image that went into it was replaced meanwhile.
+const ATTEMPTS: usize = 3;
+/// How often, and how long apart, a record is asked for that somebody else must be writing.
+const AWAITED: (u32, Duration) = (10, Duration::from_millis(500));
+
+type Images = BTreeMap<ProjectName, Image>;
+
+/// Brings one project to its end.
+pub(super) async fn run(
+    executor: &Executor,
+    commit: CommitId,
+    planned: &Planned,
+    images: Images,
+) -> Verdict {
+    let work = Work { executor, commit, planned };
+    let result = match &planned.action {
+        Action::Build(step) => work.build(step, images).await,
+        Action::Reuse { facts, place, .. } => work.adopt(facts, *place).await,
+        Action::None => Ok(Verdict::None { kind: planned.reason.kind() }),
+    };
+    result.unwrap_or_else(|failure| verdict_of(&planned.name, failure))
+}
+
+struct Work<'a> {
+    executor: &'a Executor,
+    commit: CommitId,
+    planned: &'a Planned,
+}
+
+impl Work<'_> {
+    async fn build(&self, step: &BuildStep, mut images: Images) -> Result<Verdict, Failure> {
+        (self.executor.sink)(Event::Started {
+            project: self.planned.name.clone(),
+            kind: self.planned.reason.kind(),
+        });
+        for _ in 0..ATTEMPTS {
+            if let Some(found) = self.standing().await? {
+                return self.take(found).await;
+            }
+            let log = BuildLog::new(
+                self.planned.name.clone(),
+                self.executor.secrets.clone(),
+                self.executor.sink.clone(),
+            );
+            let pushed = match self.push(step, &images, &log).await {
+                Ok(pushed) => pushed,
+                Err(BuildError::TagStands) => return self.await_record().await,
+                Err(BuildError::Other { class, problem }) => {
+                    return Ok(self.failed(class, problem, &log).await);
+                }
+            };
+            if let Some(found) = self.standing().await? {
+                return self.take(found).await;
+            }
+            let current = self.current(&images).await?;
+            if current == images {
+                return self.record(pushed, &images, &log).await;
+            }
+            images = current;
+        }
+        let message = "the images that it uses were replaced each time while it was built";
+        let problem = Problem::error("dependency-unsettled", message)
+            .hint("another run builds the same keys at this moment: run again when it is done");
+        Err(Failure::new(Class::Unreachable, problem))
+    }
+
+    /// The record that stands for the key, by now.
+    async fn standing(&self) -> Result<Option<Found>, Failure> {
+        let planned = self.planned;
+        match self.executor.bases.built(planned.key.key, &planned.name).await? {
+            Lookup::Absent => Ok(None),
+            Lookup::Found(found) => Ok(Some(found)),
+            Lookup::Unreadable { why } => Err(Failure::new(
+                Class::Unreachable,
+                Problem::error("record-unreadable", format!("the record cannot be read: {why}"))
+                    .hint("run again: the key will be distrusted, and built under another"),
+            )),
+        }
+    }
+
+    async fn push(
+        &self,
+        step: &BuildStep,
+        images: &Images,
+        log: &BuildLog,
+    ) -> Result<Pushed, BuildError> {
+        let uses = images.iter().map(|(name, image)| (name.clone(), image.reference.clone()));
+        let trusted = self.executor.options.layer_cache && !self.planned.reason.distrusts();
+        let job = Job {
+            project: self.planned.name.clone(),
+            commit: self.commit,
+            key: self.planned.key.key,
+            uses: uses.collect(),
+            cache_from: if trusted { step.cache_from.clone() } else { Vec::new() },
+            use_engine_cache: trusted,
+        };
+        let progress = |progress| log.progress(progress);
+        let work = self.executor.builder.build(&job, &progress);
+        let Some(limit) = self.executor.options.timeout else { return work.await };
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            let message = format!("the build took longer than {} s", limit.as_secs());
+            Err(BuildError::Other {
+                class: Class::Failed,
+                problem: Problem::error("build-timeout", message)
+                    .hint("raise --timeout, or see in the log which step hangs"),
+            })
+        })
+    }
+
+    /// The images that are used, as their records have them now.
+    async fn current(&self, images: &Images) -> Result<Images, Failure> {
+        let mut current = Images::new();
+        for (name, image) in images {
+            let image = match self.executor.bases.built(image.key, name).await? {
+                Lookup::Found(found) => Image {
+                    reference: self.reference(name, &found),
+                    digest: found.facts.image,
+                    key: image.key,
+                },
+                // The record of an image that was used is gone: what was built on it is not
+                // recorded, and the next run builds both.
+                Lookup::Absent | Lookup::Unreadable { .. } => {
+                    let message = format!("the record of {name}, whose image went in, is gone");
+                    let problem = Problem::error("dependency-record-gone", message)
+                        .hint("run again: both are built then");
+                    return Err(Failure::new(Class::Unreachable, problem));
+                }
+            };
+            current.insert(name.clone(), image);
+        }
+        Ok(current)
+    }
+
+    fn reference(&self, name: &ProjectName, found: &Found) -> String {
+        let ledger = self.executor.bases.ledger(found.place);
+        ledger.client().base().image(name.as_str(), &found.facts.image)
+    }
+
+    async fn record(
+        &self,
+        pushed: Pushed,
+        images: &Images,
+        log: &BuildLog,
+    ) -> Result<Verdict, Failure> {
+        let planned = self.planned;
+        (self.executor.sink)(Event::Phase { project: planned.name.clone(), phase: Phase::Record });
+        self.tag(&pushed.image, &names::alias(self.commit)).await?;
+        let uses = images.iter().map(|(name, image)| (name.clone(), image.digest)).collect();
+        let image = pushed.image;
+        let record = BuiltRecord {
+            facts: BuiltFacts { image, commit: self.commit, uses, adopted: false },
+            reason: planned.reason.clone(),
+            inputs: self.executor.inputs.get(&planned.name).cloned().unwrap_or_default(),
+            external: pushed.external,
+            durations: pushed.durations,
+            builder: pushed.builder,
+        };
+        let now = (self.executor.now)();
+        let registry = &self.executor.bases.registry;
+        let log = Some(log.finish(None));
+        let facts =
+            registry.write_built(planned.key.key, &planned.name, &record, log, &now).await?;
+        let found = Found { facts, place: Place::Registry };
+        if found.facts.image != image {
+            return self.take(found).await;
+        }
+        let image = self.reference(&planned.name, &found);
+        Ok(Verdict::Built { image, digest: found.facts.image })
+    }
+
+    /// Takes what somebody else recorded: the key's tag is put back on its image.
+    async fn take(&self, found: Found) -> Result<Verdict, Failure> {
+        if found.place == Place::Registry {
+            self.tag(&found.facts.image, &names::image(self.planned.key.key)).await?;
+        }
+        let image = self.reference(&self.planned.name, &found);
+        Ok(Verdict::Reused { image, digest: found.facts.image, commit: found.facts.commit })
+    }
+
+    /// An immutable tag stood in the way: somebody else pushed the image, and must be about to
+    /// record it. If no record comes, nobody is, and the key is given up.
+    async fn await_record(&self) -> Result<Verdict, Failure> {
+        for _ in 0..AWAITED.0 {
+            if let Some(found) = self.standing().await? {
+                return self.take(found).await;
+            }
+            tokio::time::sleep(AWAITED.1).await;
+        }
+        let planned = self.planned;
+        let why = format!("the tag {} stands without a record", names::image(planned.key.key));
+        let taint = TaintRecord {
+            reason: Reason::RecordLost { why: why.clone() },
+            commit: self.commit,
+            by: self.executor.by.clone(),
+        };
+        let registry = &self.executor.bases.registry;
+        let now = (self.executor.now)();
+        registry.write_taint(planned.key.key, &planned.name, &taint, &now).await?;
+        let problem = Problem::error("record-lost", why)
+            .hint("the key is distrusted now: run again to build it under another");
+        Err(Failure::new(Class::Unreachable, problem))
+    }
+
+    /// Records an image that is known only by its `cache-<commit>` tag, with this plan's digests.
+    async fn adopt(&self, facts: &BuiltFacts, place: Place) -> Result<Verdict, Failure> {
+        let planned = self.planned;
+        let found = Found { facts: facts.clone(), place };
+        let image = self.reference(&planned.name, &found);
+        if place == Place::Registry {
+            self.tag(&facts.image, &names::image(planned.key.key)).await?;
+            let record = BuiltRecord {
+                facts: facts.clone(),
+                reason: planned.reason.clone(),
+                inputs: self.executor.inputs.get(&planned.name).cloned().unwrap_or_default(),
+                external: BTreeMap::new(),
+                durations: BTreeMap::new(),
+                builder: "adopted".to_owned(),
+            };
+            let now = (self.executor.now)();
+            let registry = &self.executor.bases.registry;
+            registry.write_built(planned.key.key, &planned.name, &record, None, &now).await?;
+        }
+        Ok(Verdict::Adopted { image, digest: facts.image, commit: facts.commit })
+    }
+
+    /// Puts a tag on an image of the base that is written. A tag that stands and cannot be moved
+    /// is left: the record says what counts.
+    async fn tag(&self, image: &Digest, tag: &str) -> Result<(), LedgerError> {
+        let client = self.executor.bases.registry.client();
+        let repository = self.planned.name.as_str();
+        let Some(manifest) = client.manifest(repository, &image.to_string()).await? else {
+            let name = client.base().image(repository, image);
+            return Err(LedgerError::WriteLost { name });
+        };
+        let (Put::Done(_) | Put::TagStands) =
+            client.put_manifest(repository, tag, &manifest.media_type, manifest.bytes).await?;
+        Ok(())
+    }
+
+    /// Keeps the log of a failure. That this fails too is worth a warning, no more.
+    async fn failed(&self, class: Class, problem: Problem, log: &BuildLog) -> Verdict {
+        let planned = self.planned;
+        let problem = self.masked(problem).project(&planned.name);
+        let record = FailedRecord {
+            commit: self.commit,
+            code: problem.code.to_owned(),
+            message: problem.message.clone(),
+            reason: planned.reason.clone(),
+            duration: 0,
+        };
+        let log = Some(log.finish(Some(&problem.message)));
+        let now = (self.executor.now)();
+        let registry = &self.executor.bases.registry;
+        let written =
+            registry.write_failed(planned.key.key, &planned.name, &record, log, &now).await;
+        if let Err(error) = written {
+            let message = format!("the log of the failure could not be kept: {error}");
+            let warning = Problem::warning("log-not-kept", message).project(&planned.name);
+            (self.executor.sink)(Event::Warning(warning));
+        }
+        match class {
+            Class::Failed => Verdict::Failed { problem },
+            Class::Interrupted => Verdict::Interrupted,
+            _ => Verdict::Error { problem, class },
+        }
+    }
+
+    fn masked(&self, mut problem: Problem) -> Problem {
+        problem.message = self.executor.secrets.mask_text(&problem.message);
+        problem
+    }
+}
+
+fn verdict_of(project: &ProjectName, mut failure: Failure) -> Verdict {
+    let problem = if failure.problems.is_empty() {
+        Problem::error("unknown", "no reason was given")
+    } else {
+        failure.problems.swap_remove(0)
+    };
+    Verdict::Error { problem: problem.project(project), class: failure.class }
+}
+
+/// The milliseconds since then.
+pub(super) fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,213 @@
+//! What a key is made of, and its encoding.
+//!
+//! The encoding is frozen by golden tests: changing it changes every key, which rebuilds the
+//! world, and takes a new [`VERSION`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::model::{Entry, Key, Platform, ProjectName, RepoPath};
+
+/// The version of the encoding, part of every key.
+pub const VERSION: u64 = 1;
+
+/// Everything that decides what a project's image is, at one commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyInputs {
+    /// The project's name.
+    pub project: ProjectName,
+    /// `epoch` of the manifest.
+    pub epoch: u64,
+    /// The manifest's fields and the files that say how to build.
+    #[serde(flatten)]
+    pub recipe: Recipe,
+    /// What the patterns match in the tree.
+    pub sources: BTreeSet<Source>,
+    /// The effective keys of the dependencies.
+    pub dependencies: BTreeMap<ProjectName, Key>,
+}
+
+/// Every manifest field that can change the image, resolved at the commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recipe {
+    /// `buildDir`, links followed.
+    pub build_dir: RepoPath,
+    /// The Dockerfile; `None` if the commit has none.
+    pub dockerfile: Option<Source>,
+    /// The ignore file in force.
+    pub ignore_file: Option<Source>,
+    /// The symbolic links on the way to the two directories and the two files.
+    pub links: BTreeSet<Source>,
+    /// `target`.
+    pub target: Option<String>,
+    /// `buildArgs`.
+    pub build_args: BTreeMap<String, String>,
+    /// `secrets`: ids only.
+    pub secrets: BTreeSet<String>,
+    /// `platforms`.
+    pub platforms: BTreeSet<Platform>,
+    /// `hermetic`.
+    pub hermetic: bool,
+    /// The manifest's `registry`, which Dockerfiles may name.
+    pub registry: Option<String>,
+    /// The manifest's `imageAliases`.
+    pub image_aliases: BTreeSet<String>,
+    /// The release tag, if one is given and the Dockerfile declares `COMMIT_TAG`.
+    pub release_tag: Option<String>,
+}
+
+/// A path of the tree with what stands there: a file, a link, a submodule, or a directory that is
+/// covered whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// From the repository's root.
+    pub path: RepoPath,
+    /// Mode and object id.
+    pub entry: Entry,
+}
+
+impl Source {
+    /// A source of a path and its entry.
+    #[must_use]
+    pub const fn new(path: RepoPath, entry: Entry) -> Self {
+        Self { path, entry }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let mut row = serializer.serialize_struct("Source", 3)?;
+        row.serialize_field("path", &self.path)?;
+        row.serialize_field("mode", self.entry.mode.octal())?;
+        row.serialize_field("id", &self.entry.id.to_string())?;
+        row.end()
+    }
+}
+
+impl KeyInputs {
+    /// The key of these inputs.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.hash_own().finish(&self.dependencies)
+    }
+
+    /// Hashes everything but the dependencies' keys, once, for the many times that those change
+    /// while taints are applied.
+    #[must_use]
+    pub fn hash_own(&self) -> OwnHash {
+        let mut encoder = Encoder::new();
+        encoder.text("waybill-key");
+        encoder.number(VERSION);
+        encoder.text(self.project.as_str());
+        encoder.number(self.epoch);
+        self.recipe.encode(&mut encoder);
+        encoder.list(&self.sources, Encoder::source);
+        OwnHash(encoder)
+    }
+}
+
+impl Recipe {
+    fn encode(&self, encoder: &mut Encoder) {
+        encoder.bytes(self.build_dir.as_bytes());
+        encoder.option(self.dockerfile.as_ref(), Encoder::source);
+        encoder.option(self.ignore_file.as_ref(), Encoder::source);
+        encoder.list(&self.links, Encoder::source);
+        encoder.option(self.target.as_deref(), Encoder::text);
+        encoder.list(&self.build_args, |encoder, (name, value)| {
+            encoder.text(name);
+            encoder.text(value);
+        });
+        encoder.list(&self.secrets, |encoder, id| encoder.text(id));
+        encoder.list(&self.platforms, |encoder, platform| {
+            encoder.text(&platform.to_string())
+        });
+        encoder.number(u64::from(self.hermetic));
+        encoder.option(self.registry.as_deref(), Encoder::text);
+        encoder.list(&self.image_aliases, |encoder, alias| encoder.text(alias));
+        encoder.option(self.release_tag.as_deref(), Encoder::text);
+    }
+}
+
+/// The hash of a project's own inputs, to be finished with its dependencies' keys.
+#[derive(Clone, Debug)]
+pub struct OwnHash(Encoder);
+
+impl OwnHash {
+    /// The key, given the effective keys of the dependencies.
+    #[must_use]
+    pub fn finish(&self, dependencies: &BTreeMap<ProjectName, Key>) -> Key {
+        let mut encoder = self.0.clone();
+        encoder.list(dependencies, |encoder, (name, key)| {
+            encoder.text(name.as_str());
+            encoder.bytes(key.as_bytes());
+        });
+        encoder.finish()
+    }
+}
+
+/// The key that stands in for a tainted one: the digest of the word `taint` and that key.
+#[must_use]
+pub fn next_key(tainted: Key) -> Key {
+    let mut encoder = Encoder::new();
+    encoder.text("taint");
+    encoder.bytes(tainted.as_bytes());
+    encoder.finish()
+}
+
+/// Every value with its length before it, every list with its count, so that no two different
+/// inputs are ever written alike.
+#[derive(Clone, Debug)]
+struct Encoder(Sha256);
+
+impl Encoder {
+    fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_be_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.update(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn source(&mut self, source: &Source) {
+        self.bytes(source.path.as_bytes());
+        self.text(source.entry.mode.octal());
+        self.0.update(source.entry.id.as_bytes());
+    }
+
+    fn option<T>(&mut self, value: Option<T>, encode: impl Fn(&mut Self, T)) {
+        self.number(u64::from(value.is_some()));
+        if let Some(value) = value {
+            encode(self, value);
+        }
+    }
+
+    fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+        encode: impl Fn(&mut Self, T),
+    ) {
+        let items = items.into_iter();
+        self.number(items.len() as u64);
+        for item in items {
+            encode(self, item);
+        }
+    }
+
+    fn finish(self) -> Key {
+        Key::new(self.0.finalize().into())
+    }
+}

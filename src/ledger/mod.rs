@@ -1,0 +1,30 @@
+//! The ledger: the records in the registry, written and read by name (design, section 4).
+//!
+//! `names` says what things are called, `artifact` how a record is an OCI artifact, `record` what
+//! the facts are; [`Ledger`] is one base's records over the registry client, and [`Bases`] reads
+//! the base that is written and its upstream as one.
+
+mod artifact;
+mod bases;
+mod error;
+pub mod names;
+mod record;
+mod store;
+
+pub use artifact::{Kind, MAX_LOG, RecordError};
+pub use bases::Bases;
+pub use error::LedgerError;
+pub use record::{BuiltFacts, BuiltRecord, FailedRecord, Marker, TaintRecord, breakdown};
+pub use store::{Ledger, Recorded, Standing};
+
+/// What the decoder of record manifests makes of arbitrary bytes; for tests that feed it such.
+pub fn probe_record(bytes: &[u8]) -> Result<BuiltFacts, RecordError> {
+    let expected = artifact::Envelope {
+        tag: String::new(),
+        ledger: String::new(),
+        kind: Kind::Built,
+        project: None,
+        key: None,
+    };
+    artifact::decode(bytes, &expected).map(|header| header.facts)
+}

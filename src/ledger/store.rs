@@ -1,0 +1,366 @@
+//! One base's records, over the registry client.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::artifact::{self, Envelope, Header, Kind, RecordError};
+use super::names::{self, LEDGER, MARKER, RUNS, TAINTS};
+use super::record::{BuiltFacts, BuiltRecord, FailedRecord, Marker, TaintRecord};
+use super::LedgerError;
+use crate::model::{Key, ProjectName, Reason};
+use crate::registry::{Client, Put};
+
+/// From how many look-ups on a listing of the ledger goes first.
+const LIST_FROM: usize = 64;
+/// How many look-ups are under way at once; the client has its own bound.
+const PARALLEL: usize = 32;
+
+/// What stands under a record's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing<F> {
+    /// Nothing.
+    Absent,
+    /// The record.
+    Record(F),
+    /// Something that is not that record.
+    Unreadable(String),
+}
+
+/// A record with its layers within reach.
+#[derive(Clone, Debug)]
+pub struct Recorded<R> {
+    /// The whole record.
+    pub record: R,
+    /// When it was written, RFC 3339.
+    pub created: String,
+    /// The project that it names.
+    pub project: Option<ProjectName>,
+    /// The log, compressed with gzip.
+    pub log: Option<Bytes>,
+}
+
+/// The records of one base.
+#[derive(Clone)]
+pub struct Ledger {
+    client: Client,
+    marker: Marker,
+}
+
+impl Ledger {
+    /// Opens a base: reads the markers of its ledger and of its taints.
+    pub async fn open(client: Client) -> Result<Self, LedgerError> {
+        let (ledger, taints) =
+            futures_util::try_join!(read_marker(&client, LEDGER), read_marker(&client, TAINTS))?;
+        let missing = |repository| LedgerError::MarkerMissing {
+            base: client.base().to_string(),
+            repository,
+            tag: MARKER,
+        };
+        let marker = ledger.ok_or_else(|| missing(LEDGER))?;
+        let taints = taints.ok_or_else(|| missing(TAINTS))?;
+        if taints.id != marker.id {
+            return Err(LedgerError::Unreadable {
+                name: format!("{}/{TAINTS}:{MARKER}", client.base()),
+                source: RecordError::Foreign {
+                    field: "ledger",
+                    found: taints.id,
+                    expected: marker.id,
+                },
+            });
+        }
+        Ok(Self { client, marker })
+    }
+
+    /// Makes the markers of a base that has none, and opens it. What stands is left as it is; a
+    /// half-made base is completed.
+    pub async fn create(client: Client, new: Marker, now: &str) -> Result<Self, LedgerError> {
+        let marker = match read_marker(&client, LEDGER).await? {
+            Some(marker) => marker,
+            None => match read_marker(&client, TAINTS).await? {
+                Some(marker) => write_marker(&client, LEDGER, marker, now).await?,
+                None => write_marker(&client, LEDGER, new, now).await?,
+            },
+        };
+        if read_marker(&client, TAINTS).await?.is_none() {
+            write_marker(&client, TAINTS, marker, now).await?;
+        }
+        Self::open(client).await
+    }
+
+    /// The registry that holds the records, and the images beside them.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The base's marker.
+    #[must_use]
+    pub const fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
+    /// The record of a build, as far as a plan needs it.
+    pub async fn built(
+        &self,
+        key: Key,
+        project: &ProjectName,
+    ) -> Result<Standing<BuiltFacts>, LedgerError> {
+        let envelope = self.envelope(names::built(key), Kind::Built, Some(project), key);
+        Ok(match self.header(LEDGER, &envelope).await? {
+            Standing::Absent => Standing::Absent,
+            Standing::Record(header) => Standing::Record(header.facts),
+            Standing::Unreadable(why) => Standing::Unreadable(why),
+        })
+    }
+
+    /// The records of many builds. Where there are many to ask for, one listing goes first: what
+    /// it lacks counts as absent (a rebuild at worst), what it shows is read by name.
+    pub async fn built_many(
+        &self,
+        wanted: &BTreeMap<Key, ProjectName>,
+    ) -> Result<BTreeMap<Key, Standing<BuiltFacts>>, LedgerError> {
+        let listed = if wanted.len() >= LIST_FROM { Some(self.built_keys().await?) } else { None };
+        let is_listed = |key: &Key| listed.as_ref().is_none_or(|listed| listed.contains(key));
+        stream::iter(wanted)
+            .map(|(key, project)| async {
+                if is_listed(key) {
+                    Ok((*key, self.built(*key, project).await?))
+                } else {
+                    Ok((*key, Standing::Absent))
+                }
+            })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await
+    }
+
+    /// The whole record of a build, with its log.
+    pub async fn built_record(
+        &self,
+        key: Key,
+        project: &ProjectName,
+    ) -> Result<Option<Recorded<BuiltRecord>>, LedgerError> {
+        let envelope = self.envelope(names::built(key), Kind::Built, Some(project), key);
+        self.whole::<BuiltFacts, _>(LEDGER, &envelope).await
+    }
+
+    /// Writes the record of a build and reads it back: what stands then, whoever wrote it.
+    pub async fn write_built(
+        &self,
+        key: Key,
+        project: &ProjectName,
+        record: &BuiltRecord,
+        log: Option<Bytes>,
+        now: &str,
+    ) -> Result<BuiltFacts, LedgerError> {
+        let envelope = self.envelope(names::built(key), Kind::Built, Some(project), key);
+        self.write(LEDGER, &envelope, now, &record.facts, record, log).await?;
+        match self.built(key, project).await? {
+            Standing::Record(facts) => Ok(facts),
+            Standing::Absent | Standing::Unreadable(_) => {
+                Err(LedgerError::WriteLost { name: self.name(LEDGER, &envelope.tag) })
+            }
+        }
+    }
+
+    /// Every tainted key of the base: one listing of the taints' own repository, all its pages.
+    pub async fn tainted_keys(&self) -> Result<BTreeSet<Key>, LedgerError> {
+        let tags = self.client.tags(TAINTS).await?;
+        Ok(tags.iter().filter_map(|tag| names::taint_key(tag)).collect())
+    }
+
+    /// A taint, read by name. One that cannot be read is a taint all the same.
+    pub async fn taint(&self, key: Key) -> Result<Standing<TaintRecord>, LedgerError> {
+        let envelope = self.envelope(names::taint(key), Kind::Taint, None, key);
+        Ok(match self.header::<TaintRecord>(TAINTS, &envelope).await? {
+            Standing::Absent => Standing::Absent,
+            Standing::Record(header) => Standing::Record(header.facts),
+            Standing::Unreadable(why) => Standing::Unreadable(why),
+        })
+    }
+
+    /// Writes a taint, unless one stands.
+    pub async fn write_taint(
+        &self,
+        key: Key,
+        project: &ProjectName,
+        taint: &TaintRecord,
+        now: &str,
+    ) -> Result<(), LedgerError> {
+        let envelope = self.envelope(names::taint(key), Kind::Taint, Some(project), key);
+        if self.taint(key).await? != Standing::Absent {
+            return Ok(());
+        }
+        self.write(TAINTS, &envelope, now, taint, taint, None).await?;
+        match self.taint(key).await? {
+            Standing::Absent => {
+                Err(LedgerError::WriteLost { name: self.name(TAINTS, &envelope.tag) })
+            }
+            Standing::Record(_) | Standing::Unreadable(_) => Ok(()),
+        }
+    }
+
+    /// The last failure under a key, with its log.
+    pub async fn failed(
+        &self,
+        key: Key,
+        project: &ProjectName,
+    ) -> Result<Option<Recorded<FailedRecord>>, LedgerError> {
+        let envelope = self.envelope(names::failed(key), Kind::Failed, Some(project), key);
+        self.whole::<serde_json::Value, _>(RUNS, &envelope).await
+    }
+
+    /// Writes the last failure under a key.
+    pub async fn write_failed(
+        &self,
+        key: Key,
+        project: &ProjectName,
+        record: &FailedRecord,
+        log: Option<Bytes>,
+        now: &str,
+    ) -> Result<(), LedgerError> {
+        let envelope = self.envelope(names::failed(key), Kind::Failed, Some(project), key);
+        self.write(RUNS, &envelope, now, record, record, log).await
+    }
+
+    async fn built_keys(&self) -> Result<BTreeSet<Key>, LedgerError> {
+        let tags = self.client.tags(LEDGER).await?;
+        Ok(tags.iter().filter_map(|tag| names::built_key(tag)).collect())
+    }
+
+    fn envelope(
+        &self,
+        tag: String,
+        kind: Kind,
+        project: Option<&ProjectName>,
+        key: Key,
+    ) -> Envelope {
+        let ledger = self.marker.id.clone();
+        Envelope { tag, ledger, kind, project: project.cloned(), key: Some(key) }
+    }
+
+    fn name(&self, repository: &str, tag: &str) -> String {
+        format!("{}/{repository}:{tag}", self.client.base())
+    }
+
+    async fn header<F: DeserializeOwned>(
+        &self,
+        repository: &str,
+        envelope: &Envelope,
+    ) -> Result<Standing<Header<F>>, LedgerError> {
+        let Some(manifest) = self.client.manifest(repository, &envelope.tag).await? else {
+            return Ok(Standing::Absent);
+        };
+        match artifact::decode(&manifest.bytes, envelope) {
+            Ok(header) => Ok(Standing::Record(header)),
+            Err(source @ RecordError::Newer(_)) => Err(LedgerError::Unreadable {
+                name: self.name(repository, &envelope.tag),
+                source,
+            }),
+            Err(error) => Ok(Standing::Unreadable(error.to_string())),
+        }
+    }
+
+    async fn whole<F: DeserializeOwned, R: DeserializeOwned>(
+        &self,
+        repository: &str,
+        envelope: &Envelope,
+    ) -> Result<Option<Recorded<R>>, LedgerError> {
+        let name = || self.name(repository, &envelope.tag);
+        let unreadable = |why: String| LedgerError::Unreadable {
+            name: name(),
+            source: RecordError::Malformed(why),
+        };
+        let header = match self.header::<F>(repository, envelope).await? {
+            Standing::Absent => return Ok(None),
+            Standing::Unreadable(why) => return Err(unreadable(why)),
+            Standing::Record(header) => header,
+        };
+        let missing = || LedgerError::LayerMissing { name: name() };
+        let json = self.client.blob(repository, &header.json, artifact::MAX_JSON).await?;
+        let record = serde_json::from_slice(&json.ok_or_else(missing)?)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let log = match &header.log {
+            None => None,
+            Some(log) => self.client.blob(repository, log, artifact::MAX_LOG).await?,
+        };
+        Ok(Some(Recorded { record, created: header.created, project: header.project, log }))
+    }
+
+    async fn write(
+        &self,
+        repository: &str,
+        envelope: &Envelope,
+        now: &str,
+        facts: &impl Serialize,
+        record: &impl Serialize,
+        log: Option<Bytes>,
+    ) -> Result<(), LedgerError> {
+        let artifact = artifact::encode(envelope, now, facts, record, log)?;
+        push(&self.client, repository, &envelope.tag, artifact).await
+    }
+}
+
+/// The taint that is taken for one that stands but cannot be read.
+#[must_use]
+pub(super) fn unreadable_taint(why: &str, commit: crate::model::CommitId) -> TaintRecord {
+    let by = "unknown".to_owned();
+    let why = format!("the taint cannot be read: {why}");
+    TaintRecord { reason: Reason::Tainted { by: by.clone(), why, commit }, commit, by }
+}
+
+async fn read_marker(
+    client: &Client,
+    repository: &'static str,
+) -> Result<Option<Marker>, LedgerError> {
+    let Some(manifest) = client.manifest(repository, MARKER).await? else {
+        return Ok(None);
+    };
+    let expected = marker_envelope(String::new());
+    let header: Header<Marker> =
+        artifact::decode(&manifest.bytes, &expected).map_err(|source| LedgerError::Unreadable {
+            name: format!("{}/{repository}:{MARKER}", client.base()),
+            source,
+        })?;
+    Ok(Some(header.facts))
+}
+
+async fn write_marker(
+    client: &Client,
+    repository: &'static str,
+    marker: Marker,
+    now: &str,
+) -> Result<Marker, LedgerError> {
+    let envelope = marker_envelope(marker.id.clone());
+    let artifact = artifact::encode(&envelope, now, &marker, &marker, None)?;
+    push(client, repository, MARKER, artifact).await?;
+    let name = || format!("{}/{repository}:{MARKER}", client.base());
+    read_marker(client, repository).await?.ok_or_else(|| LedgerError::WriteLost { name: name() })
+}
+
+fn marker_envelope(id: String) -> Envelope {
+    Envelope { tag: MARKER.to_owned(), ledger: id, kind: Kind::Ledger, project: None, key: None }
+}
+
+/// Blobs first, the manifest last. A tag that stands and cannot be moved is as good as written: a
+/// reader takes what stands.
+async fn push(
+    client: &Client,
+    repository: &str,
+    tag: &str,
+    artifact: artifact::Artifact,
+) -> Result<(), LedgerError> {
+    for blob in artifact.blobs {
+        client.put_blob(repository, blob).await?;
+    }
+    match client
+        .put_manifest(repository, tag, artifact::MANIFEST_TYPE, artifact.manifest)
+        .await?
+    {
+        Put::Done(_) | Put::TagStands => Ok(()),
+    }
+}

@@ -1,0 +1,127 @@
+//! Secrets kept out of output: a stream of bytes with every secret value replaced.
+
+use std::sync::Arc;
+
+/// What stands in place of a secret.
+const MASK: &[u8] = b"***";
+
+/// The values that may never be shown. Cheap to clone; never printed.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    /// Longest first, so that a value that holds another is masked whole.
+    values: Arc<Vec<Vec<u8>>>,
+}
+
+impl Secrets {
+    /// Takes the values to be masked. A value of several lines is masked line by line too, since
+    /// output comes in lines; what is shorter than four bytes is left alone, for it would mask
+    /// ordinary text.
+    pub fn new(values: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        for value in values {
+            let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+            all.extend(lines.map(<[u8]>::to_vec));
+            all.push(value.trim_ascii().to_vec());
+        }
+        all.retain(|value| value.len() >= 4);
+        all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        all.dedup();
+        Self { values: Arc::new(all) }
+    }
+
+    /// Masks a whole text.
+    #[must_use]
+    pub fn mask(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = self.stream();
+        let mut masked = stream.push(bytes);
+        masked.extend(stream.finish());
+        masked
+    }
+
+    /// Masks a whole text for display.
+    #[must_use]
+    pub fn mask_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.mask(text.as_bytes())).into_owned()
+    }
+
+    /// Masks bytes as they come.
+    #[must_use]
+    pub fn stream(&self) -> MaskStream {
+        MaskStream { secrets: self.clone(), held: Vec::new() }
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({})", self.values.len())
+    }
+}
+
+/// Masks one stream; what might be the beginning of a secret is held back until it is known.
+#[derive(Debug)]
+pub struct MaskStream {
+    secrets: Secrets,
+    held: Vec<u8>,
+}
+
+impl MaskStream {
+    /// Takes the next bytes, and gives what may be shown of all so far.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.held.extend_from_slice(bytes);
+        let mut shown = Vec::with_capacity(self.held.len());
+        let mut start = 0;
+        while start < self.held.len() {
+            let rest = &self.held[start..];
+            if let Some(value) = self.secrets.values.iter().find(|value| rest.starts_with(value)) {
+                shown.extend_from_slice(MASK);
+                start += value.len();
+            } else if self.secrets.values.iter().any(|value| value.starts_with(rest)) {
+                break;
+            } else {
+                shown.push(rest[0]);
+                start += 1;
+            }
+        }
+        self.held.drain(..start);
+        shown
+    }
+
+    /// The end of the stream: what was held back.
+    pub fn finish(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(values: &[&str]) -> Secrets {
+        Secrets::new(values.iter().map(|value| value.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn masks_across_chunk_borders() {
+        let secrets = secrets(&["hunter22"]);
+        for split in 0..12 {
+            let text = b"a hunter22 b";
+            let mut stream = secrets.stream();
+            let mut shown = stream.push(&text[..split]);
+            shown.extend(stream.push(&text[split..]));
+            shown.extend(stream.finish());
+            assert_eq!(shown, b"a *** b");
+        }
+    }
+
+    #[test]
+    fn masks_the_longest_and_each_line() {
+        assert_eq!(secrets(&["abcd", "abcdefgh"]).mask(b"abcdefgh abcd"), b"*** ***");
+        assert_eq!(secrets(&["line one\nline two\n"]).mask(b"x line two y"), b"x *** y");
+        assert_eq!(secrets(&["ab"]).mask(b"ab"), b"ab");
+    }
+
+    #[test]
+    fn a_false_start_is_shown() {
+        assert_eq!(secrets(&["aaab"]).mask(b"aaaaab aaa"), b"aa*** aaa");
+    }
+}
