@@ -8,19 +8,8 @@ use gix::objs::{Data, Find, Kind, TreeRefIter};
 
 use super::objects::{Objects, entry_from_gix, from_gix, unreadable};
 use super::{GitError, Repository};
-use crate::model::{Entry, Mode, ObjectId, RepoPath};
+use crate::model::{Change, Entry, Mode, ObjectId, RepoPath};
 
-/// A path that differs between two trees: a file, a link or a submodule, never a directory.
-/// A renamed file is one that vanished and one that appeared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The path.
-    pub path: RepoPath,
-    /// What was there; `None` if nothing, or a directory.
-    pub old: Option<Entry>,
-    /// What is there now; `None` if nothing, or a directory.
-    pub new: Option<Entry>,
-}
 
 impl Repository {
     /// All files, links and submodules that differ between two trees, sorted by path. Directories

@@ -26,12 +26,11 @@ use std::sync::Mutex;
 
 use gix::sec::trust::DefaultForLevel as _;
 
-pub use changes::Change;
 pub use error::{Completeness, GitError};
 pub use history::{History, HistoryCommit, HistoryEnd};
 pub use last_changes::LastChange;
 pub use objects::Commit;
-pub use snapshot::{Resolved, Snapshot};
+pub use snapshot::Snapshot;
 
 use crate::model::RepoPath;
 

@@ -7,7 +7,7 @@ use gix::objs::Kind;
 
 use super::tree::{Tree, next_entry};
 use super::{GitError, Repository};
-use crate::model::{CommitId, Entry, Mode, ObjectId, RepoPath};
+use crate::model::{self, CommitId, Entry, Mode, ObjectId, RepoPath, Resolved};
 
 /// More symbolic links than this on the way to one path are taken for a loop, as Linux does.
 const MAX_LINKS: usize = 40;
@@ -17,19 +17,6 @@ pub struct Snapshot<'r> {
     repository: &'r Repository,
     root: ObjectId,
     trees: Mutex<HashMap<ObjectId, Arc<Tree>>>,
-}
-
-/// Where a path leads once symbolic links are followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
-    /// The path in the end; holds no link.
-    pub path: RepoPath,
-    /// What is there, never a link; `None` if nothing is, or if it lies inside a submodule.
-    pub entry: Option<Entry>,
-    /// The links that were followed, in order, each with its own path.
-    pub links: Vec<(RepoPath, Entry)>,
-    /// The submodule at which the path ends, or into which it goes.
-    pub submodule: Option<(RepoPath, Entry)>,
 }
 
 impl Repository {
@@ -47,6 +34,26 @@ impl Repository {
         };
         snapshot.decoded(tree)?;
         Ok(snapshot)
+    }
+}
+
+impl model::Tree for Snapshot<'_> {
+    type Error = GitError;
+
+    fn entry(&self, path: &RepoPath) -> Result<Option<Entry>, GitError> {
+        Snapshot::entry(self, path)
+    }
+
+    fn resolve(&self, path: &RepoPath) -> Result<Resolved, GitError> {
+        Snapshot::resolve(self, path)
+    }
+
+    fn walk(
+        &self,
+        directory: &RepoPath,
+        visit: &mut dyn FnMut(&[u8], Entry),
+    ) -> Result<(), GitError> {
+        Snapshot::walk(self, directory, visit)
     }
 }
 

@@ -37,3 +37,15 @@ pub trait Tree {
         visit: &mut dyn FnMut(&[u8], Entry),
     ) -> Result<(), Self::Error>;
 }
+
+/// A path that differs between two trees: never a directory, and a rename is a removal and an
+/// addition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// From the repository's root.
+    pub path: RepoPath,
+    /// What was there.
+    pub old: Option<Entry>,
+    /// What is there.
+    pub new: Option<Entry>,
+}

@@ -4,11 +4,13 @@
 //! them alone.
 
 mod decide;
+mod difference;
 mod directive;
 mod facts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use difference::{Side, inputs_changed, matching_pattern};
 pub use decide::{Decision, Outcome, Reused, decide};
 pub use directive::Rebuild;
 pub use facts::{Candidate, Facts, Found, Lookup, Place};

@@ -1,0 +1,153 @@
+//! Images known only by their `cache-<commit>` tags, for manifests that take them over (design,
+//! section 5, point 2).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::commit::CommitFacts;
+use super::planner::{PARALLEL, PlanRequest, platform_of};
+use crate::build::engine::KEY_LABEL;
+use crate::git::{History, Repository};
+use crate::key::{ProjectKey, effective_keys};
+use crate::ledger::{Bases, Ledger, names};
+use crate::model::{CommitId, Digest, Key, ProjectName};
+use crate::plan::{Candidate, Place};
+use crate::problem::Failure;
+
+pub(super) struct Search<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) bases: &'a Bases,
+    pub(super) request: &'a PlanRequest,
+    pub(super) facts: &'a CommitFacts,
+    pub(super) keys: &'a BTreeMap<ProjectName, ProjectKey>,
+}
+
+/// The commits that a project's repository has tags for, by place.
+type Tagged = BTreeMap<CommitId, Place>;
+
+impl Search<'_> {
+    /// For each project, the images that may be taken over, nearest first.
+    pub(super) async fn candidates(
+        &self,
+        projects: &[ProjectName],
+        uses: &dyn Fn(&ProjectName) -> Option<BTreeSet<ProjectName>>,
+    ) -> Result<BTreeMap<ProjectName, Vec<Candidate>>, Failure> {
+        let tagged: BTreeMap<ProjectName, Tagged> = stream::iter(projects)
+            .map(|name| async { Ok::<_, Failure>((name.clone(), self.tagged(name).await?)) })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        let mut found: BTreeMap<ProjectName, Vec<Candidate>> =
+            projects.iter().map(|name| (name.clone(), Vec::new())).collect();
+        let history = if tagged.values().all(BTreeMap::is_empty) {
+            return Ok(found);
+        } else {
+            self.repository.history(self.request.commit, self.request.history)?
+        };
+        for (commit, names) in commits_of(&history, &tagged) {
+            for (name, key) in self.same_inputs(commit, &names)? {
+                let Some(place) = tagged.get(&name).and_then(|tagged| tagged.get(&commit)) else {
+                    continue;
+                };
+                let Some(used) = uses(&name) else { continue };
+                if let Some(candidate) = self.candidate(&name, key, commit, *place, &used).await? {
+                    found.entry(name).or_default().push(candidate);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn tagged(&self, name: &ProjectName) -> Result<Tagged, Failure> {
+        let mut tagged = Tagged::new();
+        for (place, ledger) in self.bases.places() {
+            for tag in ledger.client().tags(name.as_str()).await? {
+                if let Some(commit) = names::alias_commit(&tag) {
+                    tagged.entry(commit).or_insert(place);
+                }
+            }
+        }
+        Ok(tagged)
+    }
+
+    /// Those of the projects whose computed key at `commit` is the one of now. A commit whose
+    /// manifest cannot be read, or whose objects are missing, has none.
+    fn same_inputs(
+        &self,
+        commit: CommitId,
+        names: &BTreeSet<ProjectName>,
+    ) -> Result<Vec<(ProjectName, Key)>, Failure> {
+        let options = &self.request.options;
+        let then = if commit == self.request.commit {
+            None
+        } else {
+            match CommitFacts::load(self.repository, commit, options, Some(names), false) {
+                Ok(facts) => Some(facts),
+                Err(failure) if failure.class == crate::problem::Class::Usage => return Ok(Vec::new()),
+                Err(failure) => return Err(failure),
+            }
+        };
+        let facts = then.as_ref().unwrap_or(self.facts);
+        let keys = effective_keys(facts.in_order(), |_, _, _| false);
+        let same = names.iter().filter_map(|name| {
+            let key = self.keys.get(name)?.key;
+            (keys.get(name)?.key == key).then(|| (name.clone(), key))
+        });
+        Ok(same.collect())
+    }
+
+    /// The image under a tag, if it is of the right platform and carries no other key's label.
+    async fn candidate(
+        &self,
+        name: &ProjectName,
+        key: Key,
+        commit: CommitId,
+        place: Place,
+        used: &BTreeSet<ProjectName>,
+    ) -> Result<Option<Candidate>, Failure> {
+        let ledger = self.bases.ledger(place);
+        let tag = names::alias(commit);
+        let client = ledger.client();
+        let Some(image) = client.image_config(name.as_str(), &tag).await? else {
+            return Ok(None);
+        };
+        let platform = platform_of(self.facts, name);
+        let labelled = image.labels.get(KEY_LABEL);
+        let label_fits = labelled.is_none_or(|label| *label == key.to_string());
+        if image.platform.as_ref() != Some(&platform) || !label_fits {
+            return Ok(None);
+        }
+        let mut uses = BTreeMap::new();
+        for project in used {
+            uses.insert(project.clone(), self.tagged_image(ledger, project, &tag).await?);
+        }
+        Ok(Some(Candidate { commit, image: image.digest, place, uses }))
+    }
+
+    async fn tagged_image(
+        &self,
+        ledger: &Ledger,
+        project: &ProjectName,
+        tag: &str,
+    ) -> Result<Option<Digest>, Failure> {
+        Ok(ledger.client().digest_of(project.as_str(), tag).await?)
+    }
+}
+
+/// The commits of the history that any project has a tag for, nearest first, with those projects.
+fn commits_of(
+    history: &History,
+    tagged: &BTreeMap<ProjectName, Tagged>,
+) -> Vec<(CommitId, BTreeSet<ProjectName>)> {
+    let with_tag = |commit: CommitId| -> BTreeSet<ProjectName> {
+        let tagged = tagged.iter().filter(|(_, commits)| commits.contains_key(&commit));
+        tagged.map(|(name, _)| name.clone()).collect()
+    };
+    history
+        .commits
+        .iter()
+        .map(|commit| (commit.id, with_tag(commit.id)))
+        .filter(|(_, names)| !names.is_empty())
+        .collect()
+}

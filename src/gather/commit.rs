@@ -1,0 +1,284 @@
+//! What a commit says of itself: its manifest, and each project's files in its tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::GatherError;
+use crate::dockerfile::Dockerfile;
+use crate::git::{Commit, GitError, Repository, Snapshot};
+use crate::graph::Graph;
+use crate::key::{FactsError, Located, Matcher, ProjectFacts, project_facts};
+use crate::manifest::{self, Manifest, Raw};
+use crate::model::{CommitId, Mode, ObjectId, ProjectName, RepoPath, Resolved};
+use crate::problem::{Class, Diagnose as _, Failure, Location, Problem};
+
+/// The names that a manifest may have, in the order in which they are tried.
+pub const MANIFEST_NAMES: [&str; 3] =
+    ["build_manifest.json", "build_manifest.yml", "build_manifest.yaml"];
+
+/// The build argument that makes a release tag part of the key.
+pub const RELEASE_TAG_ARGUMENT: &str = "COMMIT_TAG";
+
+/// What is asked of each commit alike.
+#[derive(Clone, Debug, Default)]
+pub struct CommitOptions {
+    /// The manifest's path; `None` for the first of [`MANIFEST_NAMES`] that is there.
+    pub manifest: Option<RepoPath>,
+    /// The release tag.
+    pub tag: Option<String>,
+}
+
+/// A commit's manifest, checked, with the warnings that it gave.
+pub struct LoadedManifest {
+    /// Where positions of its fields are looked up.
+    pub raw: Raw,
+    /// What it means.
+    pub manifest: Manifest,
+    /// Warnings.
+    pub warnings: Vec<Problem>,
+}
+
+/// A commit with everything that keys are computed from.
+pub struct CommitFacts {
+    /// The commit.
+    pub commit: Commit,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// What the manifest's check warned of.
+    pub warnings: Vec<Problem>,
+    /// The graph of all projects.
+    pub graph: Graph,
+    /// The projects that were asked for, with their dependencies.
+    pub projects: BTreeMap<ProjectName, ProjectFacts>,
+    /// Their names, dependencies first.
+    pub order: Vec<ProjectName>,
+}
+
+impl CommitFacts {
+    /// Reads a commit. `only` limits the projects to these and what they depend on; a name that
+    /// the manifest lacks is left out. `fetch` says whether blobs that a partial clone lacks may
+    /// be fetched: those of the commit that is planned are, those of its ancestors never.
+    pub fn load(
+        repository: &Repository,
+        id: CommitId,
+        options: &CommitOptions,
+        only: Option<&BTreeSet<ProjectName>>,
+        fetch: bool,
+    ) -> Result<Self, Failure> {
+        let commit = repository.commit(id)?;
+        let source = Source { repository, snapshot: repository.snapshot_of_tree(commit.tree)?, fetch };
+        let loaded = source.manifest(options.manifest.as_ref(), id)?;
+        let manifest = loaded.manifest;
+        let graph = Graph::new(&manifest);
+        let wanted = only.map(|names| {
+            let known: Vec<&ProjectName> =
+                names.iter().filter(|name| manifest.projects.contains_key(*name)).collect();
+            graph.closure(known)
+        });
+        let order: Vec<ProjectName> = graph
+            .topological()
+            .into_iter()
+            .filter(|name| wanted.as_ref().is_none_or(|wanted| wanted.contains(name)))
+            .collect();
+        let projects = source.projects(&loaded.raw, &manifest, &order, options.tag.as_deref())?;
+        let warnings = loaded.warnings;
+        Ok(Self { commit, manifest, warnings, graph, projects, order })
+    }
+
+    /// The projects in order, each with its dependencies, as [`crate::key::effective_keys`] takes
+    /// them.
+    pub fn in_order(&self) -> impl Iterator<Item = (&ProjectFacts, &[ProjectName])> {
+        self.order.iter().filter_map(|name| {
+            let project = self.manifest.projects.get(name)?;
+            Some((self.projects.get(name)?, project.dependencies.as_slice()))
+        })
+    }
+}
+
+/// The manifest of a commit.
+pub fn load_manifest(
+    repository: &Repository,
+    id: CommitId,
+    path: Option<&RepoPath>,
+) -> Result<LoadedManifest, Failure> {
+    let commit = repository.commit(id)?;
+    let snapshot = repository.snapshot_of_tree(commit.tree)?;
+    Source { repository, snapshot, fetch: true }.manifest(path, id)
+}
+
+/// Reads a file that was found in the tree, or in one of its submodules. `None` if a submodule
+/// turns out not to hold it.
+pub fn read_located(repository: &Repository, located: &Located) -> Result<Option<Vec<u8>>, GitError> {
+    let source = &located.source;
+    if source.entry.mode != Mode::Submodule {
+        return repository.blob(source.entry.id).map(Some);
+    }
+    let submodule = repository.submodule(&source.path)?;
+    let inside = located.path.relative_to(&source.path).unwrap_or_default();
+    let snapshot = submodule.snapshot(CommitId(source.entry.id))?;
+    let found = snapshot.resolve(&RepoPath::from_git(inside))?.entry;
+    found.filter(|entry| entry.mode.is_file()).map(|entry| submodule.blob(entry.id)).transpose()
+}
+
+/// A tree, with what it takes to read the few blobs that a plan needs.
+struct Source<'r> {
+    repository: &'r Repository,
+    snapshot: Snapshot<'r>,
+    fetch: bool,
+}
+
+impl Source<'_> {
+    /// Reads blobs; those that a partial clone lacks are fetched in one batch first.
+    fn blobs(&self, ids: &[ObjectId]) -> Result<Vec<Vec<u8>>, GitError> {
+        if self.fetch && self.repository.is_partial() {
+            self.repository.prefetch(ids)?;
+        }
+        ids.iter().map(|id| self.repository.blob(*id)).collect()
+    }
+
+    /// Follows links, fetching the blobs of links that a partial clone lacks.
+    fn resolve(&self, path: &RepoPath) -> Result<Resolved, GitError> {
+        loop {
+            match self.snapshot.resolve(path) {
+                Err(GitError::Missing { id, .. })
+                    if self.fetch
+                        && self.repository.is_partial()
+                        && !self.repository.has_object(id) =>
+                {
+                    self.repository.prefetch(&[id])?;
+                    if !self.repository.has_object(id) {
+                        return self.snapshot.resolve(path);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn manifest(&self, path: Option<&RepoPath>, commit: CommitId) -> Result<LoadedManifest, Failure> {
+        let (path, id) = self.find_manifest(path, commit)?;
+        let bytes = self.blobs(&[id])?.pop().unwrap_or_default();
+        let raw = manifest::read(&path, &bytes).map_err(usage)?;
+        let mut found = Vec::new();
+        for file in raw.pattern_files() {
+            let entry = self.resolve(&file)?.entry.filter(|entry| entry.mode.is_file());
+            found.push((file, entry));
+        }
+        let ids: Vec<ObjectId> = found.iter().filter_map(|(_, entry)| Some((*entry)?.id)).collect();
+        let mut blobs = self.blobs(&ids)?.into_iter();
+        let files = found
+            .into_iter()
+            .map(|(file, entry)| (file, entry.and_then(|_| blobs.next())))
+            .collect();
+        let checked = raw.check(&files);
+        match checked.manifest {
+            Some(manifest) => Ok(LoadedManifest { raw, manifest, warnings: checked.problems }),
+            None => Err(usage(checked.problems)),
+        }
+    }
+
+    fn find_manifest(
+        &self,
+        path: Option<&RepoPath>,
+        commit: CommitId,
+    ) -> Result<(RepoPath, ObjectId), Failure> {
+        let candidates = match path {
+            Some(path) => vec![path.clone()],
+            None => MANIFEST_NAMES.map(RepoPath::from).to_vec(),
+        };
+        for candidate in &candidates {
+            let resolved = self.resolve(candidate)?;
+            if let Some(entry) = resolved.entry.filter(|entry| entry.mode.is_file()) {
+                return Ok((candidate.clone(), entry.id));
+            }
+        }
+        Err(GatherError::NoManifest { commit, tried: candidates }.into())
+    }
+
+    fn projects(
+        &self,
+        raw: &Raw,
+        manifest: &Manifest,
+        order: &[ProjectName],
+        tag: Option<&str>,
+    ) -> Result<BTreeMap<ProjectName, ProjectFacts>, Failure> {
+        let tree = FetchingTree(self);
+        let matcher = Matcher::new(&tree);
+        let mut found = BTreeMap::new();
+        let mut problems = Vec::new();
+        for project in order.iter().filter_map(|name| manifest.projects.get(name)) {
+            let declares_tag = |located: &Located| self.declares_tag(located);
+            match project_facts(&matcher, manifest, project, tag, &declares_tag) {
+                Ok(facts) => {
+                    found.insert(project.name.clone(), facts);
+                }
+                Err(error) => {
+                    let place = |field| raw.place(Some(&project.name), field, None);
+                    problems.extend(facts_problems(&error, &place, &project.name));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(found) } else { Err(usage(problems)) }
+    }
+
+    /// Whether a Dockerfile declares the release tag. One that cannot be parsed counts as if it
+    /// did: its key then holds a tag too much, which rebuilds at worst.
+    fn declares_tag(&self, located: &Located) -> Result<bool, GitError> {
+        if self.fetch && self.repository.is_partial() && located.source.entry.mode != Mode::Submodule {
+            self.repository.prefetch(&[located.source.entry.id])?;
+        }
+        let bytes = read_located(self.repository, located)?.unwrap_or_default();
+        Ok(Dockerfile::parse(&located.path, &bytes)
+            .map_or(true, |dockerfile| dockerfile.declares_arg(RELEASE_TAG_ARGUMENT)))
+    }
+}
+
+/// The tree as the key sees it, links fetched where needed.
+struct FetchingTree<'s, 'r>(&'s Source<'r>);
+
+impl crate::model::Tree for FetchingTree<'_, '_> {
+    type Error = GitError;
+
+    fn entry(&self, path: &RepoPath) -> Result<Option<crate::model::Entry>, GitError> {
+        self.0.snapshot.entry(path)
+    }
+
+    fn resolve(&self, path: &RepoPath) -> Result<Resolved, GitError> {
+        self.0.resolve(path)
+    }
+
+    fn walk(
+        &self,
+        directory: &RepoPath,
+        visit: &mut dyn FnMut(&[u8], crate::model::Entry),
+    ) -> Result<(), GitError> {
+        self.0.snapshot.walk(directory, visit)
+    }
+}
+
+fn usage(problems: Vec<Problem>) -> Failure {
+    Failure { class: Class::Usage, problems }
+}
+
+fn facts_problems(
+    error: &FactsError<GitError>,
+    place: &dyn Fn(&str) -> Location,
+    project: &ProjectName,
+) -> Vec<Problem> {
+    let problem = |code| {
+        Problem::error(code, error.to_string()).project(project).at(place("dockerfile"))
+    };
+    match error {
+        FactsError::Tree(error) => {
+            let problems = error.problems().into_iter();
+            problems.map(|problem| problem.project(project)).collect()
+        }
+        FactsError::Outside { .. } => vec![
+            problem("path-leaves-repository")
+                .hint("the Dockerfile must lie in the repository, or nobody can tell what it holds"),
+        ],
+        FactsError::Ambiguous { .. } => vec![
+            problem("ambiguous-dockerfile")
+                .hint("it may be relative to buildDir or to projectDir: write it so that one is meant"),
+        ],
+    }
+}

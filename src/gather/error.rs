@@ -1,0 +1,76 @@
+//! What a plan can fail of, beyond the errors of git and the ledger.
+
+use crate::model::{CommitId, ProjectName, RepoPath};
+use crate::problem::{Class, Diagnose, Problem};
+
+/// What a plan can fail of, beyond the errors of git and the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// The commit holds no manifest.
+    #[error("there is no manifest at commit {}: tried {}", commit.short(), names(tried))]
+    NoManifest {
+        /// The commit.
+        commit: CommitId,
+        /// The paths that were tried.
+        tried: Vec<RepoPath>,
+    },
+    /// A project was named that the manifest does not have.
+    #[error("there is no project '{name}' in the manifest at commit {}", commit.short())]
+    UnknownProject {
+        /// The name as given.
+        name: String,
+        /// The commit.
+        commit: CommitId,
+        /// The name that was meant, perhaps.
+        suggestion: Option<ProjectName>,
+    },
+    /// A project was asked to be built that has nothing to build.
+    #[error("{name} cannot be built at commit {}: {why}", commit.short())]
+    NothingToBuild {
+        /// The project.
+        name: ProjectName,
+        /// The commit.
+        commit: CommitId,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// Taking replaced records into account did not come to an end.
+    #[error("the plan did not settle: records keep contradicting each other")]
+    Unsettled,
+}
+
+fn names(paths: &[RepoPath]) -> String {
+    let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+impl Diagnose for GatherError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Unsettled => Class::Unreachable,
+            _ => Class::Usage,
+        }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let problem = |code| Problem::error(code, self.to_string());
+        vec![match self {
+            Self::NoManifest { .. } => problem("no-manifest").hint(
+                "`waybill init` writes a first one; commit it, since waybill reads the commit and \
+                 not the work tree",
+            ),
+            Self::UnknownProject { suggestion: Some(name), .. } => {
+                problem("unknown-project").hint(format!("did you mean '{name}'?"))
+            }
+            Self::UnknownProject { .. } => problem("unknown-project")
+                .hint("`waybill plan --all` lists the projects of the commit"),
+            Self::NothingToBuild { name, .. } => problem("nothing-to-build").project(name).hint(
+                "add what is missing, or take the project out of the manifest; \
+                 `waybill check` says more",
+            ),
+            Self::Unsettled => {
+                problem("plan-unsettled").hint("other runs may be writing records: try again")
+            }
+        }]
+    }
+}

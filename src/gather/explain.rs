@@ -1,0 +1,164 @@
+//! Why something is built: the nearest ancestor that was built, and what changed since.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::commit::CommitFacts;
+use super::planner::{PARALLEL, PlanRequest};
+use crate::git::{History, HistoryEnd, Repository};
+use crate::key::{ProjectKey, effective_keys};
+use crate::ledger::{Bases, names};
+use crate::manifest::LayerCache;
+use crate::model::{CommitId, Key, ProjectName, Reason};
+use crate::plan::{Lookup, Side, inputs_changed};
+use crate::problem::{Class, Failure};
+
+pub(super) struct Explainer<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) bases: &'a Bases,
+    pub(super) request: &'a PlanRequest,
+    pub(super) facts: &'a CommitFacts,
+    pub(super) keys: &'a BTreeMap<ProjectName, ProjectKey>,
+    pub(super) tainted: &'a BTreeSet<Key>,
+}
+
+/// What history says about a project that is built.
+pub(super) struct Explanation {
+    pub(super) reason: Reason,
+    /// Recorded images to take layers from.
+    pub(super) cache_from: Vec<String>,
+}
+
+impl Explanation {
+    const fn without_cache(reason: Reason) -> Self {
+        Self { reason, cache_from: Vec::new() }
+    }
+}
+
+impl Explainer<'_> {
+    /// Explains why each of these projects is built.
+    pub(super) async fn explain(
+        &self,
+        projects: &[ProjectName],
+    ) -> Result<BTreeMap<ProjectName, Explanation>, Failure> {
+        if projects.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let built: BTreeMap<ProjectName, BTreeSet<CommitId>> = stream::iter(projects)
+            .map(|name| async { Ok::<_, Failure>((name.clone(), self.built_at(name).await?)) })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        let mut explained = BTreeMap::new();
+        let mut by_ancestor: BTreeMap<CommitId, BTreeSet<ProjectName>> = BTreeMap::new();
+        let history = self.history(&built)?;
+        for (name, commits) in built {
+            let ancestor = history.as_ref().and_then(|history| {
+                history.commits.iter().find(|commit| commits.contains(&commit.id))
+            });
+            match ancestor {
+                Some(ancestor) => {
+                    by_ancestor.entry(ancestor.id).or_default().insert(name);
+                }
+                None => {
+                    let reason = not_found(history.as_ref(), self.request.history);
+                    explained.insert(name, Explanation::without_cache(reason));
+                }
+            }
+        }
+        for (ancestor, names) in by_ancestor {
+            explained.extend(self.compare(ancestor, &names).await?);
+        }
+        Ok(explained)
+    }
+
+    /// The commits that built images of a project, by the aliases that builds leave.
+    async fn built_at(&self, name: &ProjectName) -> Result<BTreeSet<CommitId>, Failure> {
+        let mut commits = BTreeSet::new();
+        for (_, ledger) in self.bases.places() {
+            let tags = ledger.client().tags(name.as_str()).await?;
+            commits.extend(tags.iter().filter_map(|tag| names::alias_commit(tag)));
+        }
+        Ok(commits)
+    }
+
+    /// The history, if anything was ever built.
+    fn history(
+        &self,
+        built: &BTreeMap<ProjectName, BTreeSet<CommitId>>,
+    ) -> Result<Option<History>, Failure> {
+        if built.values().all(BTreeSet::is_empty) {
+            return Ok(None);
+        }
+        Ok(Some(self.repository.history(self.request.commit, self.request.history)?))
+    }
+
+    async fn compare(
+        &self,
+        ancestor: CommitId,
+        names: &BTreeSet<ProjectName>,
+    ) -> Result<BTreeMap<ProjectName, Explanation>, Failure> {
+        let options = &self.request.options;
+        let before = CommitFacts::load(self.repository, ancestor, options, Some(names), false);
+        let before = match before {
+            Ok(before) => before,
+            // An ancestor that cannot be read explains nothing; what is built is built.
+            Err(failure) if failure.class == Class::Usage => {
+                let missing = failure.problems.first();
+                let missing = missing.map(|problem| problem.message.clone()).unwrap_or_default();
+                let missing = format!("at {}: {missing}", ancestor.short());
+                let explain = |name: &ProjectName| {
+                    let reason = Reason::HistoryUnavailable { missing: missing.clone() };
+                    (name.clone(), Explanation::without_cache(reason))
+                };
+                return Ok(names.iter().map(explain).collect());
+            }
+            Err(failure) => return Err(failure),
+        };
+        let changes = self.repository.changes(before.commit.tree, self.facts.commit.tree)?;
+        let earlier = effective_keys(before.in_order(), |_, _, key| self.tainted.contains(&key));
+        let tainted = self.keys.iter().filter(|(_, key)| !key.chain.is_empty());
+        let tainted: BTreeSet<ProjectName> = tainted.map(|(name, _)| name.clone()).collect();
+        let mut explained = BTreeMap::new();
+        for name in names {
+            let then = Side { manifest: &before.manifest, projects: &before.projects };
+            let now = Side { manifest: &self.facts.manifest, projects: &self.facts.projects };
+            let reason = inputs_changed(name, ancestor, then, now, &changes, &tainted);
+            let cache_from = match earlier.get(name) {
+                Some(key) => self.cache_from(name, key.key).await?,
+                None => Vec::new(),
+            };
+            explained.insert(name.clone(), Explanation { reason, cache_from });
+        }
+        Ok(explained)
+    }
+
+    /// The recorded image of the ancestor: nothing that is not recorded is ever built upon.
+    async fn cache_from(&self, name: &ProjectName, key: Key) -> Result<Vec<String>, Failure> {
+        let project = self.facts.manifest.projects.get(name);
+        if project.is_none_or(|project| project.layer_cache == LayerCache::None) {
+            return Ok(Vec::new());
+        }
+        let Lookup::Found(found) = self.bases.built(key, name).await? else {
+            return Ok(Vec::new());
+        };
+        let base = self.bases.ledger(found.place).client().base();
+        Ok(vec![base.image(name, &found.facts.image)])
+    }
+}
+
+fn not_found(history: Option<&History>, limit: usize) -> Reason {
+    match history {
+        None => Reason::NeverBuilt { searched: 0, limit_reached: false },
+        Some(history) => match history.end {
+            HistoryEnd::Missing { commit } => Reason::HistoryUnavailable {
+                missing: format!("the parents of {} are not in this clone", commit.short()),
+            },
+            HistoryEnd::Root | HistoryEnd::Limit => Reason::NeverBuilt {
+                searched: history.commits.len(),
+                limit_reached: history.commits.len() >= limit && history.end == HistoryEnd::Limit,
+            },
+        },
+    }
+}
