@@ -10,7 +10,7 @@ use crate::event::{Event, Phase, Verdict};
 use crate::ledger::{BuiltFacts, BuiltRecord, FailedRecord, LedgerError, TaintRecord, names};
 use crate::model::{CommitId, Digest, ProjectName, Reason};
 use crate::plan::{Action, BuildStep, Found, Lookup, Place, Planned};
-use crate::problem::{Class, Diagnose as _, Failure, Problem};
+use crate::problem::{Class, Failure, Problem};
 use crate::registry::Put;
 
 /// How often a build is repeated because an image that went into it was replaced meanwhile.
@@ -27,7 +27,7 @@ pub(super) async fn run(
     planned: &Planned,
     images: Images,
 ) -> Verdict {
-    let work = Work { executor, commit, planned };
+    let work = Work { executor, commit, planned, started: Instant::now() };
     let result = match &planned.action {
         Action::Build(step) => work.build(step, images).await,
         Action::Reuse { facts, place, .. } => work.adopt(facts, *place).await,
@@ -40,6 +40,7 @@ struct Work<'a> {
     executor: &'a Executor,
     commit: CommitId,
     planned: &'a Planned,
+    started: Instant,
 }
 
 impl Work<'_> {
@@ -261,7 +262,7 @@ impl Work<'_> {
             code: problem.code.to_owned(),
             message: problem.message.clone(),
             reason: planned.reason.clone(),
-            duration: 0,
+            duration: milliseconds(self.started),
         };
         let log = Some(log.finish(Some(&problem.message)));
         let now = (self.executor.now)();
@@ -296,6 +297,6 @@ fn verdict_of(project: &ProjectName, mut failure: Failure) -> Verdict {
 }
 
 /// The milliseconds since then.
-pub(super) fn milliseconds(since: Instant) -> u64 {
+fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::commit::CommitFacts;
 use super::planner::{PARALLEL, PlanRequest, platform_of};
-use crate::build::engine::KEY_LABEL;
 use crate::git::{History, Repository};
 use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, Ledger, names};
@@ -113,7 +112,7 @@ impl Search<'_> {
             return Ok(None);
         };
         let platform = platform_of(self.facts, name);
-        let labelled = image.labels.get(KEY_LABEL);
+        let labelled = image.labels.get(names::KEY_LABEL);
         let label_fits = labelled.is_none_or(|label| *label == key.to_string());
         if image.platform.as_ref() != Some(&platform) || !label_fits {
             return Ok(None);

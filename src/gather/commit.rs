@@ -212,7 +212,7 @@ impl Source<'_> {
                     found.insert(project.name.clone(), facts);
                 }
                 Err(error) => {
-                    let place = |field| raw.place(Some(&project.name), field, None);
+                    let place = raw.place(Some(&project.name), "dockerfile", None);
                     problems.extend(facts_problems(&error, &place, &project.name));
                 }
             }
@@ -261,11 +261,11 @@ fn usage(problems: Vec<Problem>) -> Failure {
 
 fn facts_problems(
     error: &FactsError<GitError>,
-    place: &dyn Fn(&str) -> Location,
+    place: &Location,
     project: &ProjectName,
 ) -> Vec<Problem> {
     let problem = |code| {
-        Problem::error(code, error.to_string()).project(project).at(place("dockerfile"))
+        Problem::error(code, error.to_string()).project(project).at(place.clone())
     };
     match error {
         FactsError::Tree(error) => {

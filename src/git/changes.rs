@@ -8,7 +8,7 @@ use gix::objs::{Data, Find, Kind, TreeRefIter};
 
 use super::objects::{Objects, entry_from_gix, from_gix, unreadable};
 use super::{GitError, Repository};
-use crate::model::{Change, Entry, Mode, ObjectId, RepoPath};
+use crate::model::{Change, Mode, ObjectId, RepoPath};
 
 
 impl Repository {

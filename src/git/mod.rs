@@ -12,6 +12,7 @@
 mod changes;
 mod error;
 mod history;
+mod identity;
 mod last_changes;
 mod objects;
 mod program;

@@ -12,6 +12,9 @@ pub const RUNS: &str = "waybill-runs";
 /// The tag of the marker, in the ledger and in the taints.
 pub const MARKER: &str = "v1-ledger";
 
+/// The label of an image that holds its key.
+pub const KEY_LABEL: &str = "io.waybill.key";
+
 /// What every record's tag of this version begins with.
 const VERSION_PREFIX: &str = "v1-";
 

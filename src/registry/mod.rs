@@ -16,6 +16,7 @@ mod credentials;
 pub mod embedded;
 mod error;
 mod image;
+mod image_config;
 mod request;
 mod retry;
 mod tags;
@@ -26,6 +27,7 @@ pub use client::{Client, Put, RawManifest};
 pub use credentials::{Credentials, Secret};
 pub use error::{RegistryError, RequestLine};
 pub use image::ImageReference;
+pub use image_config::ImageConfig;
 pub use request::{Kind, Requests};
 pub use transport::Options;
 

@@ -1,0 +1,288 @@
+//! What a command works with: the repository, the commit, and the bases opened.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::output::Output;
+use super::settings::{BaseNames, EMBEDDED, Settings};
+use crate::gather::{CommitOptions, LoadedManifest, PlanRequest, Planning, load_manifest, plan};
+use crate::git::Repository;
+use crate::ledger::{Bases, Ledger, LedgerError, Marker};
+use crate::manifest::Manifest;
+use crate::model::{CommitId, Digest, ProjectName};
+use crate::plan::Place;
+use crate::problem::{Class, Failure, Problem};
+use crate::registry::{Base, Client, Credentials, Options, Secret, embedded};
+
+/// The prefix of images in the embedded registry.
+const EMBEDDED_PREFIX: &str = "waybill";
+
+/// A repository and a commit of it.
+pub(super) struct Session {
+    pub(super) settings: Settings,
+    pub(super) output: Output,
+    pub(super) repository: Repository,
+    pub(super) commit: CommitId,
+}
+
+/// The bases, open.
+pub(super) struct OpenBases {
+    pub(super) bases: Bases,
+    /// Runs as long as the command.
+    server: Option<embedded::Server>,
+    opened: Instant,
+}
+
+impl Session {
+    pub(super) fn open(settings: Settings, output: Output) -> Result<Self, Failure> {
+        let repository = Repository::open(&settings.directory)?;
+        let commit = repository.resolve(&settings.commit)?;
+        Ok(Self { settings, output, repository, commit })
+    }
+
+    pub(super) fn commit_options(&self) -> CommitOptions {
+        CommitOptions { manifest: self.settings.manifest.clone(), tag: self.settings.tag.clone() }
+    }
+
+    pub(super) fn manifest(&self) -> Result<LoadedManifest, Failure> {
+        load_manifest(&self.repository, self.commit, self.settings.manifest.as_ref())
+    }
+
+    /// Opens the bases that the settings and the commit's manifest name.
+    pub(super) async fn bases(&self) -> Result<OpenBases, Failure> {
+        let names = self.settings.bases(&self.manifest()?.manifest)?;
+        self.open_bases(&names).await
+    }
+
+    async fn open_bases(&self, names: &BaseNames) -> Result<OpenBases, Failure> {
+        let opened = Instant::now();
+        let upstream = match &names.upstream {
+            None => None,
+            Some(name) => Some(Ledger::open(remote(name, Credentials::Docker)?).await?),
+        };
+        let made = Marker { id: self.base_id(&names.registry), upstream: upstream.is_some() };
+        let (client, server) = if names.registry == EMBEDDED {
+            let (client, server) = self.serve().await?;
+            (client, Some(server))
+        } else {
+            (remote(&names.registry, written_credentials())?, None)
+        };
+        let makes_its_own = server.is_some() || upstream.is_some();
+        let registry = if makes_its_own {
+            Ledger::create(client, made, &now()).await?
+        } else {
+            Ledger::open(client).await?
+        };
+        if upstream.is_some() && !registry.marker().upstream && server.is_none() {
+            let base = registry.client().base().to_string();
+            return Err(LedgerError::UpstreamForbidden { base }.into());
+        }
+        Ok(OpenBases { bases: Bases { registry, upstream }, server, opened })
+    }
+
+    /// Writes the marker of the base that is named, if it has none.
+    pub(super) async fn init_base(&self) -> Result<Ledger, Failure> {
+        let names = self.settings.bases(&self.manifest()?.manifest)?;
+        let upstream = names.upstream.is_some() || names.registry == EMBEDDED;
+        let made = Marker { id: self.base_id(&names.registry), upstream };
+        let (client, _server) = if names.registry == EMBEDDED {
+            let (client, server) = self.serve().await?;
+            (client, Some(server))
+        } else {
+            (remote(&names.registry, written_credentials())?, None)
+        };
+        Ok(Ledger::create(client, made, &now()).await?)
+    }
+
+    async fn serve(&self) -> Result<(Client, embedded::Server), Failure> {
+        let directory = self.repository.root().join(".waybill").join("registry");
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = embedded::serve(&directory, any_port).await?;
+        let base: Base = format!("{}/{EMBEDDED_PREFIX}", server.address()).parse()?;
+        let client = Client::new(base, Credentials::Anonymous, Options::default())?;
+        Ok((client, server))
+    }
+
+    /// The id of a base that is made now: two runs that make the same base at once come to the
+    /// same one.
+    fn base_id(&self, registry: &str) -> String {
+        let place = if registry == EMBEDDED {
+            self.repository.root().to_string_lossy().into_owned()
+        } else {
+            registry.to_owned()
+        };
+        Digest::of(format!("waybill base {place}").as_bytes()).hex()[..32].to_owned()
+    }
+
+    /// A request for a plan, to be narrowed by the command.
+    pub(super) fn request(&self, projects: &[String], history: usize) -> Result<PlanRequest, Failure> {
+        let named = self.names(projects)?;
+        Ok(PlanRequest {
+            commit: self.commit,
+            options: self.commit_options(),
+            projects: (!projects.is_empty()).then(|| named.into_iter().collect()),
+            force: std::collections::BTreeSet::new(),
+            history,
+            verify: false,
+            by: self.repository.identity(),
+        })
+    }
+
+    /// Project names off the command line.
+    pub(super) fn names(&self, names: &[String]) -> Result<Vec<ProjectName>, Failure> {
+        names.iter().map(|name| name.parse().map_err(|_| self.unknown(name))).collect()
+    }
+
+    fn unknown(&self, name: &str) -> Failure {
+        crate::gather::GatherError::UnknownProject {
+            name: name.to_owned(),
+            commit: self.commit,
+            suggestion: None,
+        }
+        .into()
+    }
+
+    /// Plans, and shows what the manifest's check warned of.
+    pub(super) async fn plan(
+        &self,
+        bases: &OpenBases,
+        request: &PlanRequest,
+    ) -> Result<Planning, Failure> {
+        let started = Instant::now();
+        let planning = plan(&self.repository, &bases.bases, request).await?;
+        self.output.problems(&planning.warnings);
+        if self.output.verbose > 0 {
+            self.output.status(format_args!("planned in {} ms", started.elapsed().as_millis()));
+            self.show_requests(bases);
+        }
+        Ok(planning)
+    }
+
+    /// One line that names uncommitted changes: they are not in what is planned or built.
+    pub(super) fn note_uncommitted(&self) {
+        let Ok(paths) = self.repository.uncommitted() else { return };
+        let is_head = self.repository.resolve("HEAD").is_ok_and(|head| head == self.commit);
+        if paths.is_empty() || !is_head {
+            return;
+        }
+        let shown: Vec<String> = paths.iter().take(3).map(ToString::to_string).collect();
+        let more = if paths.len() > 3 { ", …" } else { "" };
+        let message = format!(
+            "{} uncommitted {} not in this build: {}{more}",
+            paths.len(),
+            if paths.len() == 1 { "change is" } else { "changes are" },
+            shown.join(", "),
+        );
+        self.output.problems(&[Problem::warning("uncommitted-changes", message)]);
+    }
+
+    fn show_requests(&self, bases: &OpenBases) {
+        for (place, ledger) in bases.bases.places() {
+            let requests = ledger.client().requests_by_kind();
+            let kinds: Vec<String> = requests
+                .by_kind()
+                .filter(|(_, count)| *count > 0)
+                .map(|(kind, count)| format!("{count} {}", kind.name()))
+                .collect();
+            let name = bases.name(place);
+            self.output.status(format_args!(
+                "{name}: {} requests ({}), {} ms since it was opened",
+                requests.total(),
+                kinds.join(", "),
+                bases.opened.elapsed().as_millis()
+            ));
+        }
+    }
+}
+
+impl OpenBases {
+    /// Whether the base that is written is the embedded one.
+    pub(super) const fn is_embedded(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// A base's name for people and JSON: the port of the embedded one changes with each run.
+    pub(super) fn name(&self, place: Place) -> String {
+        if place == Place::Registry && self.is_embedded() {
+            EMBEDDED.to_owned()
+        } else {
+            self.bases.ledger(place).client().base().to_string()
+        }
+    }
+
+    /// An image's reference that works after this command has ended: of the embedded base, the
+    /// name that the engine keeps it under.
+    pub(super) fn lasting_reference(
+        &self,
+        project: &ProjectName,
+        image: &str,
+        place: Place,
+        commit: CommitId,
+    ) -> String {
+        if place == Place::Registry && self.is_embedded() {
+            local_name(project, commit)
+        } else {
+            image.to_owned()
+        }
+    }
+
+    /// Lets the embedded registry finish what it does.
+    pub(super) async fn close(self) {
+        if let Some(server) = self.server {
+            server.stop().await;
+        }
+    }
+}
+
+/// The name under which the engine keeps an image that was built into the embedded base.
+pub(super) fn local_name(project: &ProjectName, commit: CommitId) -> String {
+    format!("{EMBEDDED_PREFIX}/{project}:{commit}")
+}
+
+fn remote(name: &str, credentials: Credentials) -> Result<Client, Failure> {
+    let base: Base = name.parse()?;
+    Ok(Client::new(base, credentials, Options::default())?)
+}
+
+/// The credential for the base that is written: the variables, else Docker's configuration.
+pub(super) fn written_credentials() -> Credentials {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (variable("WAYBILL_REGISTRY_USERNAME"), variable("WAYBILL_REGISTRY_PASSWORD")) {
+        (Some(user), Some(password)) => {
+            Credentials::Basic { user, password: Secret::new(password) }
+        }
+        _ => Credentials::Docker,
+    }
+}
+
+/// The time for records, RFC 3339 in UTC. `SOURCE_DATE_EPOCH`, in seconds, stands in for the clock
+/// (reproducible-builds.org/specs/source-date-epoch).
+pub(super) fn now() -> String {
+    let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
+    let seconds = given.unwrap_or_else(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or_default()
+    });
+    timestamp(seconds)
+}
+
+/// Seconds since 1970 as RFC 3339 in UTC.
+pub(super) fn timestamp(seconds: i64) -> String {
+    let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+/// The manifest of a commit that must name its projects.
+pub(super) fn require_project<'m>(
+    manifest: &'m Manifest,
+    name: &ProjectName,
+    commit: CommitId,
+) -> Result<&'m crate::manifest::Project, Failure> {
+    manifest.projects.get(name).ok_or_else(|| {
+        let problem = Problem::error(
+            "unknown-project",
+            format!("there is no project '{name}' in the manifest at commit {}", commit.short()),
+        );
+        Failure::new(Class::Usage, problem)
+    })
+}

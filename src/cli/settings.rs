@@ -1,0 +1,131 @@
+//! What the command line and the environment mean, settled once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::Global;
+use crate::manifest::Manifest;
+use crate::model::RepoPath;
+use crate::problem::{Class, Failure, Problem};
+
+/// The name of the registry that a repository carries with it.
+pub(super) const EMBEDDED: &str = "embedded";
+
+/// The settings of a run that come from outside the repository.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) directory: PathBuf,
+    pub(super) manifest: Option<RepoPath>,
+    pub(super) commit: String,
+    pub(super) tag: Option<String>,
+    registry: Option<String>,
+    upstream: Option<String>,
+    /// Whether this runs in somebody's CI.
+    ci: bool,
+}
+
+/// The two bases by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BaseNames {
+    /// [`EMBEDDED`], or a base as written.
+    pub(super) registry: String,
+    pub(super) upstream: Option<String>,
+}
+
+impl Settings {
+    pub(super) fn new(global: &Global) -> Result<Self, Failure> {
+        let manifest = global.manifest.as_deref().map(manifest_path).transpose()?;
+        let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        Ok(Self {
+            directory: global.directory.clone().unwrap_or_else(|| PathBuf::from(".")),
+            manifest,
+            commit: global.commit.clone(),
+            tag: set(&global.tag),
+            registry: set(&global.registry),
+            upstream: set(&global.upstream),
+            ci: is_ci(),
+        })
+    }
+
+    /// The bases: flag over variable over manifest. Without `CI` in the environment the embedded
+    /// registry is written, with the manifest's registry as its upstream.
+    pub(super) fn bases(&self, manifest: &Manifest) -> Result<BaseNames, Failure> {
+        let registry = match (&self.registry, &manifest.registry) {
+            (Some(registry), _) => registry.clone(),
+            (None, _) if !self.ci => EMBEDDED.to_owned(),
+            (None, Some(registry)) => registry.clone(),
+            (None, None) => return Err(no_registry()),
+        };
+        let upstream = match self.upstream.as_deref() {
+            Some("none") => None,
+            Some(upstream) => Some(upstream.to_owned()),
+            None if registry == EMBEDDED => {
+                manifest.registry.clone().or_else(|| manifest.upstream.clone())
+            }
+            None => manifest.upstream.clone(),
+        };
+        let upstream = upstream.filter(|upstream| *upstream != registry && upstream != EMBEDDED);
+        Ok(BaseNames { registry, upstream })
+    }
+}
+
+fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+}
+
+fn manifest_path(text: &str) -> Result<RepoPath, Failure> {
+    RepoPath::root().join(text.as_bytes()).filter(|path| !path.is_root()).ok_or_else(|| {
+        let message = format!("'{text}' is no path inside the repository");
+        let problem = Problem::error("invalid-manifest-path", message)
+            .hint("--manifest takes a path from the repository's root");
+        Failure::new(Class::Usage, problem)
+    })
+}
+
+fn no_registry() -> Failure {
+    let problem = Problem::error("no-registry", "no registry is configured")
+        .hint("give --registry or WAYBILL_REGISTRY, or set `registry` in the manifest");
+    Failure::new(Class::Usage, problem)
+}
+
+/// Reads a time such as `90s`, `30m`, `2h` or `1h30m`; a bare number is seconds.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is no time such as 90s, 30m or 2h");
+    let mut total = 0_u64;
+    let mut number = String::new();
+    for character in text.chars() {
+        let unit = match character {
+            '0'..='9' => {
+                number.push(character);
+                continue;
+            }
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            _ => return Err(wrong()),
+        };
+        let count: u64 = number.parse().map_err(|_| wrong())?;
+        total = count.checked_mul(unit).and_then(|time| total.checked_add(time)).ok_or_else(wrong)?;
+        number.clear();
+    }
+    if !number.is_empty() {
+        let seconds: u64 = number.parse().map_err(|_| wrong())?;
+        total = total.checked_add(seconds).ok_or_else(wrong)?;
+    }
+    if total == 0 { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_times() {
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("45"), Ok(Duration::from_secs(45)));
+        for bad in ["", "0", "m", "5d", "-1s", "1.5h", "99999999999999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}
