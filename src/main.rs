@@ -1,3 +1,5 @@
 //! The `waybill` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    waybill::cli::main()
+}

@@ -1,4 +1,14 @@
-//! Building images: the context as a stream, and the engine that builds from it.
+//! Building images: the context as a stream, the Dockerfile with digests in it, and the engine
+//! that builds from both.
 
+mod context;
 pub mod engine;
+mod error;
+mod external;
+mod image;
 pub mod tar;
+
+pub use context::Context;
+pub use error::ContextError;
+pub use external::ExternalImages;
+pub use image::{ImageBuilder, Keep};

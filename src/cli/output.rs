@@ -48,6 +48,11 @@ impl Output {
         }
     }
 
+    /// Output for machines, where the command line could not even be read.
+    pub(super) const fn json() -> Self {
+        Self { json: true, quiet: false, verbose: 0, color_out: false, color_err: false }
+    }
+
     /// Text in a style, for stdout.
     pub(super) fn paint(&self, style: Style, text: impl std::fmt::Display) -> String {
         painted(self.color_out, style, &text.to_string())

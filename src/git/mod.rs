@@ -14,6 +14,7 @@ mod error;
 mod history;
 mod identity;
 mod last_changes;
+mod lfs;
 mod objects;
 mod program;
 mod remote;

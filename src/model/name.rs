@@ -80,6 +80,12 @@ impl Borrow<str> for ProjectName {
     }
 }
 
+impl AsRef<str> for ProjectName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl serde::Serialize for ProjectName {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)

@@ -20,7 +20,8 @@ impl Secret {
     }
 
     /// The secret itself, to be sent to the one that it is meant for.
-    pub(super) fn reveal(&self) -> &str {
+    #[must_use]
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 
@@ -77,6 +78,15 @@ pub(super) enum Credential {
 }
 
 impl Credentials {
+    /// The user and password for `host`, for an engine that pushes and pulls; `None` where there
+    /// are none, or only a token that is good for nothing else than a token server.
+    pub async fn login(&self, host: &str) -> Result<Option<(String, Secret)>, RegistryError> {
+        Ok(match self.resolve(host).await? {
+            Some(Credential::Basic { user, password }) => Some((user, password)),
+            Some(Credential::Identity(_)) | None => None,
+        })
+    }
+
     /// The credential for `host` (as it stands in image names), or `None` where none is
     /// configured. A configuration that names one which cannot be had is an error.
     pub(super) async fn resolve(&self, host: &str) -> Result<Option<Credential>, RegistryError> {

@@ -260,7 +260,7 @@ fn split_tag(reference: &str) -> (&str, &str) {
 }
 
 /// Names something in the engine that nobody else may meet: 128 random bits in hexadecimal.
-fn unique_id() -> Result<String, EngineError> {
+pub(super) fn unique_id() -> Result<String, EngineError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| EngineError::Interrupted {
         action: "name a build".to_owned(),

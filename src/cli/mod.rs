@@ -1,0 +1,87 @@
+//! The command layer: thin, and the only one that prints or exits.
+
+mod args;
+mod commands;
+mod exit;
+mod output;
+mod render;
+mod session;
+mod settings;
+mod signal;
+mod stopped;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use crate::problem::{Class, Failure, Problem};
+use args::{Cli, Command, DebugCommand};
+use output::Output;
+use session::Session;
+use settings::Settings;
+use stopped::{Ended, Stopped};
+
+/// Runs the program with the process's arguments, and says how to exit.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    crate::registry::install_tls();
+    let output = Output::new(&cli.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(&output, Err(Stopped::Output(error))),
+    };
+    let ended = runtime.block_on(run(&cli, output));
+    // What still runs in the background (a resolver, a reader of a big file) is not waited for.
+    runtime.shutdown_background();
+    end(&output, ended)
+}
+
+async fn run(cli: &Cli, output: Output) -> Ended {
+    let settings = Settings::new(&cli.global)?;
+    let session = Session::open(settings, output)?;
+    match &cli.command {
+        Command::Plan(args) => commands::plan::run(&session, args).await,
+        Command::Build(args) => commands::build::run(&session, &cli.global, args).await,
+        Command::Debug(DebugCommand::Keys) => commands::debug::keys(&session),
+        Command::Debug(DebugCommand::RecordAll) => commands::debug::record_all(&session).await,
+        _ => Ok(exit::DONE),
+    }
+}
+
+/// What clap has to say: help and version go to stdout, errors to stderr with the code for usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if wants_json && error.use_stderr() {
+        let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+        let message = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
+        let problem = Problem::error("command-line", message).hint("`waybill help` lists commands");
+        Output::json().failure(&Failure::new(Class::Usage, problem));
+    } else {
+        // A closed stream is nobody's loss.
+        let _ = error.print();
+    }
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(exit::code(Class::Usage)),
+    }
+}
+
+fn end(output: &Output, ended: Ended) -> ExitCode {
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(Stopped::Failure(failure)) => {
+            output.failure(&failure);
+            ExitCode::from(exit::code(failure.class))
+        }
+        Err(Stopped::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Stopped::Output(error)) => {
+            let problem = Problem::error("output", format!("the output cannot be written: {error}"));
+            output.failure(&Failure::new(Class::Failed, problem));
+            ExitCode::from(exit::code(Class::Failed))
+        }
+    }
+}
