@@ -26,7 +26,9 @@ impl Secrets {
         all.retain(|value| value.len() >= 4);
         all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         all.dedup();
-        Self { values: Arc::new(all) }
+        Self {
+            values: Arc::new(all),
+        }
     }
 
     /// Masks a whole text.
@@ -47,7 +49,10 @@ impl Secrets {
     /// Masks bytes as they come.
     #[must_use]
     pub fn stream(&self) -> MaskStream {
-        MaskStream { secrets: self.clone(), held: Vec::new() }
+        MaskStream {
+            secrets: self.clone(),
+            held: Vec::new(),
+        }
     }
 }
 
@@ -72,10 +77,20 @@ impl MaskStream {
         let mut start = 0;
         while start < self.held.len() {
             let rest = &self.held[start..];
-            if let Some(value) = self.secrets.values.iter().find(|value| rest.starts_with(value)) {
+            if let Some(value) = self
+                .secrets
+                .values
+                .iter()
+                .find(|value| rest.starts_with(value))
+            {
                 shown.extend_from_slice(MASK);
                 start += value.len();
-            } else if self.secrets.values.iter().any(|value| value.starts_with(rest)) {
+            } else if self
+                .secrets
+                .values
+                .iter()
+                .any(|value| value.starts_with(rest))
+            {
                 break;
             } else {
                 shown.push(rest[0]);
@@ -115,8 +130,14 @@ mod tests {
 
     #[test]
     fn masks_the_longest_and_each_line() {
-        assert_eq!(secrets(&["abcd", "abcdefgh"]).mask(b"abcdefgh abcd"), b"*** ***");
-        assert_eq!(secrets(&["line one\nline two\n"]).mask(b"x line two y"), b"x *** y");
+        assert_eq!(
+            secrets(&["abcd", "abcdefgh"]).mask(b"abcdefgh abcd"),
+            b"*** ***"
+        );
+        assert_eq!(
+            secrets(&["line one\nline two\n"]).mask(b"x line two y"),
+            b"x *** y"
+        );
         assert_eq!(secrets(&["ab"]).mask(b"ab"), b"ab");
     }
 

@@ -9,7 +9,7 @@ use crate::gather::{CommitFacts, read_located};
 use crate::git::{GitError, Repository, Snapshot};
 use crate::manifest::Project;
 use crate::model::{CommitId, Entry, Mode, ObjectId, ProjectName, RepoPath};
-use crate::problem::{Class, Failure, Location, Problem};
+use crate::problem::{Class, Failure, Problem};
 
 /// The files of a context, ready to be streamed: nothing is read but trees and the small blobs
 /// that may be LFS pointers.
@@ -42,7 +42,10 @@ impl Context {
         project: &Project,
     ) -> Result<Self, Failure> {
         let Some(own) = facts.projects.get(&project.name) else {
-            return Ok(Self { files: Vec::new(), submodules: BTreeMap::new() });
+            return Ok(Self {
+                files: Vec::new(),
+                submodules: BTreeMap::new(),
+            });
         };
         let ignore = read_ignore_file(repository, facts, &project.name)?;
         let snapshot = repository.snapshot_of_tree(facts.commit.tree)?;
@@ -108,11 +111,20 @@ struct Coverage {
 
 impl Coverage {
     fn of(facts: &CommitFacts, name: &ProjectName) -> Self {
-        let mut coverage = Self { files: HashSet::new(), directories: HashSet::new() };
+        let mut coverage = Self {
+            files: HashSet::new(),
+            directories: HashSet::new(),
+        };
         for covered in facts.graph.closure([name]) {
-            let Some(project) = facts.projects.get(&covered) else { continue };
+            let Some(project) = facts.projects.get(&covered) else {
+                continue;
+            };
             let recipe = &project.inputs.recipe;
-            let files = recipe.dockerfile.iter().chain(&recipe.ignore_file).chain(&recipe.links);
+            let files = recipe
+                .dockerfile
+                .iter()
+                .chain(&recipe.ignore_file)
+                .chain(&recipe.links);
             for source in project.inputs.sources.iter().chain(files) {
                 let path = source.path.as_bytes().to_vec();
                 match source.entry.mode {
@@ -132,14 +144,20 @@ impl Coverage {
         }
         let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         self.directories.contains(&b""[..])
-            || slashes.into_iter().any(|(end, _)| self.directories.contains(&bytes[..end]))
+            || slashes
+                .into_iter()
+                .any(|(end, _)| self.directories.contains(&bytes[..end]))
     }
 
     /// Whether anything below a directory is covered.
     fn reaches_below(&self, directory: &RepoPath) -> bool {
         let prefix = directory.as_prefix();
         self.covers(directory)
-            || self.files.iter().chain(&self.directories).any(|path| path.starts_with(&prefix))
+            || self
+                .files
+                .iter()
+                .chain(&self.directories)
+                .any(|path| path.starts_with(&prefix))
     }
 }
 
@@ -164,7 +182,10 @@ impl Finder<'_> {
             }
         })?;
         for (path, entry) in leaves {
-            if self.coverage.is_some_and(|coverage| !coverage.covers(&path)) {
+            if self
+                .coverage
+                .is_some_and(|coverage| !coverage.covers(&path))
+            {
                 continue;
             }
             if entry.mode == Mode::Submodule {
@@ -179,7 +200,12 @@ impl Finder<'_> {
     fn take(&mut self, path: &RepoPath, entry: Entry, submodule: Option<&RepoPath>) {
         let relative = path.relative_to(self.root).unwrap_or_default();
         let submodule = submodule.cloned();
-        let file = ContextFile { path: relative.to_vec(), mode: entry.mode, id: entry.id, submodule };
+        let file = ContextFile {
+            path: relative.to_vec(),
+            mode: entry.mode,
+            id: entry.id,
+            submodule,
+        };
         self.files.push(file);
     }
 
@@ -191,7 +217,10 @@ impl Finder<'_> {
         commit: CommitId,
         ignore: &IgnoreFile,
     ) -> Result<(), Failure> {
-        let missing = |_| ContextError::Submodule { path: path.clone(), commit };
+        let missing = |_| ContextError::Submodule {
+            path: path.clone(),
+            commit,
+        };
         let submodule = self.repository.submodule(path).map_err(missing)?;
         let snapshot = submodule.snapshot(commit).map_err(missing)?;
         let mut walk = ignore.walk();
@@ -227,17 +256,21 @@ fn read_ignore_file(
     facts: &CommitFacts,
     name: &ProjectName,
 ) -> Result<IgnoreFile, Failure> {
-    let located = facts.projects.get(name).and_then(|facts| facts.ignore_file.as_ref());
-    let Some(located) = located else { return Ok(IgnoreFile::default()) };
+    let located = facts
+        .projects
+        .get(name)
+        .and_then(|facts| facts.ignore_file.as_ref());
+    let Some(located) = located else {
+        return Ok(IgnoreFile::default());
+    };
     if repository.is_partial() && located.source.entry.mode.is_file() {
         repository.prefetch(&[located.source.entry.id])?;
     }
-    let Some(bytes) = read_located(repository, located)? else { return Ok(IgnoreFile::default()) };
-    IgnoreFile::parse(&bytes).map_err(|error| {
-        let at = Location::at(located.path.to_string(), error.line, 1);
-        let problem = Problem::error("ignore-syntax", error.message).at(at).project(name);
-        Failure::new(Class::Usage, problem.hint("Docker would refuse it too, or read it otherwise"))
-    })
+    let Some(bytes) = read_located(repository, located)? else {
+        return Ok(IgnoreFile::default());
+    };
+    IgnoreFile::parse(&bytes)
+        .map_err(|error| Failure::new(Class::Usage, error.problem(&located.path).project(name)))
 }
 
 /// With `hermetic`, a link to a path of the repository that the key does not cover would smuggle
@@ -249,14 +282,18 @@ fn check_links(
     coverage: &Coverage,
     files: &[ContextFile],
 ) -> Result<(), Failure> {
-    let links = files.iter().filter(|file| file.mode == Mode::Link && file.submodule.is_none());
+    let links = files
+        .iter()
+        .filter(|file| file.mode == Mode::Link && file.submodule.is_none());
     let links: Vec<&ContextFile> = links.collect();
     if repository.is_partial() {
         repository.prefetch(&links.iter().map(|link| link.id).collect::<Vec<_>>())?;
     }
     let mut problems: Vec<Problem> = Vec::new();
     for link in links {
-        let Some(path) = root.join(&link.path) else { continue };
+        let Some(path) = root.join(&link.path) else {
+            continue;
+        };
         let target = repository.blob(link.id)?;
         let Some(target) = path.parent().and_then(|directory| directory.join(&target)) else {
             continue;
@@ -270,7 +307,14 @@ fn check_links(
             problems.push(ContextError::LinkOutside { path, target }.problem());
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(Failure { class: Class::Usage, problems }) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure {
+            class: Class::Usage,
+            problems,
+        })
+    }
 }
 
 fn write_file(
@@ -308,11 +352,17 @@ fn lfs_pointer(bytes: &[u8]) -> Option<LfsPointer> {
     if lines.next()? != "version https://git-lfs.github.com/spec/v1" {
         return None;
     }
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    };
     let oid = field("oid")?.strip_prefix("sha256:")?;
     let is_hex = oid.len() == 64 && oid.bytes().all(|byte| byte.is_ascii_hexdigit());
     let size = field("size")?.parse().ok()?;
-    is_hex.then(|| LfsPointer { oid: oid.to_owned(), size })
+    is_hex.then(|| LfsPointer {
+        oid: oid.to_owned(),
+        size,
+    })
 }
 
 fn write_lfs(

@@ -41,7 +41,10 @@ impl ExternalImages {
 async fn ask(name: &str) -> Option<Pinned> {
     let image: ImageReference = name.parse().ok()?;
     if let Some(digest) = image.digest() {
-        return Some(Pinned { reference: name.to_owned(), digest: *digest });
+        return Some(Pinned {
+            reference: name.to_owned(),
+            digest: *digest,
+        });
     }
     let options = Options {
         connect_timeout: Duration::from_secs(4),
@@ -52,11 +55,17 @@ async fn ask(name: &str) -> Option<Pinned> {
     let client = Client::new(image.registry().ok()?, Credentials::Docker, options).ok()?;
     let tag = image.tag().unwrap_or("latest");
     let digest = client.digest_of(image.repository(), tag).await.ok()??;
-    Some(Pinned { reference: image.by_digest(&digest), digest })
+    Some(Pinned {
+        reference: image.by_digest(&digest),
+        digest,
+    })
 }
 
 /// What the engine needs to pull from a registry.
 pub(super) async fn login(credentials: &Credentials, host: &str) -> Option<Login> {
     let (username, password) = credentials.login(host).await.ok()??;
-    Some(Login { username, password: Secret::new(password.reveal()) })
+    Some(Login {
+        username,
+        password: Secret::new(password.reveal()),
+    })
 }

@@ -60,17 +60,19 @@ impl Builder for ImageBuilder {
         job: &Job,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Pushed, BuildError> {
-        self.build_and_push(job, progress).await.map_err(|failure| match failure {
-            Stopped::TagStands => BuildError::TagStands,
-            Stopped::Failure(mut failure) => BuildError::Other {
-                class: failure.class,
-                problem: if failure.problems.is_empty() {
-                    Problem::error("unknown", "no reason was given")
-                } else {
-                    failure.problems.swap_remove(0)
+        self.build_and_push(job, progress)
+            .await
+            .map_err(|failure| match failure {
+                Stopped::TagStands => BuildError::TagStands,
+                Stopped::Failure(mut failure) => BuildError::Other {
+                    class: failure.class,
+                    problem: if failure.problems.is_empty() {
+                        Problem::error("unknown", "no reason was given")
+                    } else {
+                        failure.problems.swap_remove(0)
+                    },
                 },
-            },
-        })
+            })
     }
 }
 
@@ -97,8 +99,16 @@ impl ImageBuilder {
             _ => return Err(several_platforms(project).into()),
         };
         let engine_platform = &self.engine.info().platform;
-        let uses = project_uses(&self.repository, &self.facts, project, Some(engine_platform))?
-            .map_err(|problems| Failure { class: Class::Usage, problems })?;
+        let uses = project_uses(
+            &self.repository,
+            &self.facts,
+            project,
+            Some(engine_platform),
+        )?
+        .map_err(|problems| Failure {
+            class: Class::Usage,
+            problems,
+        })?;
         let (dockerfile, external) = self.pinned_dockerfile(job, &uses).await?;
         let context = Context::find(&self.repository, &self.facts, project)?;
         let mut request = ImageBuild {
@@ -129,13 +139,17 @@ impl ImageBuilder {
         let started = Instant::now();
         let digest = self.push(job, &image, &names::image(job.key)).await;
         if digest.is_ok() && project.layer_cache == LayerCache::Stages {
-            self.push_stages(job, &uses, &mut request, &source, progress).await?;
+            self.push_stages(job, &uses, &mut request, &source, progress)
+                .await?;
         }
         durations.insert("push".to_owned(), milliseconds(started));
         self.clean(job, &image, &request.tag).await;
         Ok(Pushed {
             image: digest?,
-            external: external.into_iter().map(|(name, (_, digest))| (name, digest)).collect(),
+            external: external
+                .into_iter()
+                .map(|(name, (_, digest))| (name, digest))
+                .collect(),
             durations,
             builder: format!(
                 "waybill {}, engine {}",
@@ -146,10 +160,14 @@ impl ImageBuilder {
     }
 
     fn project(&self, job: &Job) -> Result<&Project, Failure> {
-        self.facts.manifest.projects.get(&job.project).ok_or_else(|| {
-            let message = format!("{} is not in the manifest", job.project);
-            Failure::new(Class::Usage, Problem::error("unknown-project", message))
-        })
+        self.facts
+            .manifest
+            .projects
+            .get(&job.project)
+            .ok_or_else(|| {
+                let message = format!("{} is not in the manifest", job.project);
+                Failure::new(Class::Usage, Problem::error("unknown-project", message))
+            })
     }
 
     /// The Dockerfile with a digest for each image that has one, and the external ones among them:
@@ -172,7 +190,9 @@ impl ImageBuilder {
                     replacements.push((reference, image.clone()));
                 }
                 Image::External(name) => {
-                    let Some(pinned) = self.external.pin(name).await else { continue };
+                    let Some(pinned) = self.external.pin(name).await else {
+                        continue;
+                    };
                     let host = host_of(&pinned.reference);
                     external.insert(name.clone(), (host, pinned.digest));
                     replacements.push((reference, pinned.reference));
@@ -190,10 +210,17 @@ impl ImageBuilder {
         uses: &ProjectUses,
     ) -> BTreeMap<String, String> {
         let mut arguments = project.build_args.clone();
-        let recipe = self.facts.projects.get(&job.project).map(|facts| &facts.inputs.recipe);
+        let recipe = self
+            .facts
+            .projects
+            .get(&job.project)
+            .map(|facts| &facts.inputs.recipe);
         let commit = job.commit.to_string();
         let known = [
-            (RELEASE_TAG_ARGUMENT, recipe.and_then(|recipe| recipe.release_tag.clone())),
+            (
+                RELEASE_TAG_ARGUMENT,
+                recipe.and_then(|recipe| recipe.release_tag.clone()),
+            ),
             ("ARG_COMMIT_HASH", Some(commit.clone())),
             ("WAYBILL_COMMIT", Some(commit)),
             ("WAYBILL_KEY", Some(job.key.to_string())),
@@ -208,8 +235,14 @@ impl ImageBuilder {
 
     fn labels(&self, job: &Job) -> BTreeMap<String, String> {
         let mut labels = BTreeMap::from([
-            ("org.opencontainers.image.revision".to_owned(), job.commit.to_string()),
-            ("org.opencontainers.image.created".to_owned(), self.created.clone()),
+            (
+                "org.opencontainers.image.revision".to_owned(),
+                job.commit.to_string(),
+            ),
+            (
+                "org.opencontainers.image.created".to_owned(),
+                self.created.clone(),
+            ),
             (names::KEY_LABEL.to_owned(), job.key.to_string()),
         ]);
         let source = self.repository.remote_url();
@@ -221,7 +254,8 @@ impl ImageBuilder {
         let mut secrets = BTreeMap::new();
         for id in &project.secrets {
             let value = self.secrets.get(id).ok_or_else(|| {
-                let problem = Problem::error("secret-missing", format!("no value for secret '{id}'"));
+                let problem =
+                    Problem::error("secret-missing", format!("no value for secret '{id}'"));
                 let hint = format!("give --secret id={id},env=VARIABLE or id={id},src=FILE");
                 Failure::new(Class::Usage, problem.hint(hint))
             })?;
@@ -240,7 +274,11 @@ impl ImageBuilder {
         if let Some(login) = login(&self.credentials, &own).await {
             logins.insert(own, login);
         }
-        let used = job.uses.values().chain(&job.cache_from).map(|reference| host_of(reference));
+        let used = job
+            .uses
+            .values()
+            .chain(&job.cache_from)
+            .map(|reference| host_of(reference));
         let hosts = used.chain(external.values().map(|(host, _)| host.clone()));
         for host in hosts {
             if !logins.contains_key(&host)
@@ -260,12 +298,18 @@ impl ImageBuilder {
     ) -> Result<String, EngineError> {
         let steps = std::sync::Mutex::new(BTreeMap::new());
         let listener = |event| {
-            let mut steps = steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut steps = steps
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             if let Some(message) = translate(event, &mut steps) {
                 progress(message);
             }
         };
-        Ok(self.engine.build(request, source.stream(), &listener).await?.id)
+        Ok(self
+            .engine
+            .build(request, source.stream(), &listener)
+            .await?
+            .id)
     }
 
     async fn push(&self, job: &Job, image: &str, tag: &str) -> Result<Digest, Stopped> {
@@ -293,8 +337,14 @@ impl ImageBuilder {
         source: &Source,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<(), Stopped> {
-        for stage in uses.dockerfile.stage_names().filter(|stage| !stage.starts_with('_')) {
-            let Some(tag) = names::stage(job.key, stage) else { continue };
+        for stage in uses
+            .dockerfile
+            .stage_names()
+            .filter(|stage| !stage.starts_with('_'))
+        {
+            let Some(tag) = names::stage(job.key, stage) else {
+                continue;
+            };
             request.target = Some(stage.to_owned());
             request.no_cache = false;
             request.tag = format!("waybill-build/{}:{}", job.project, unique_tag()?);
@@ -348,10 +398,15 @@ fn translate(event: BuildEvent, steps: &mut BTreeMap<String, engine::Step>) -> O
             };
             let name = step.name.clone();
             steps.insert(step.id.clone(), step);
-            Some(Progress::Step { name, state: state? })
+            Some(Progress::Step {
+                name,
+                state: state?,
+            })
         }
         BuildEvent::Log { step, bytes, .. } => {
-            let name = steps.get(&step).map_or_else(String::new, |step| step.name.clone());
+            let name = steps
+                .get(&step)
+                .map_or_else(String::new, |step| step.name.clone());
             Some(Progress::Output { step: name, bytes })
         }
         BuildEvent::Warning { message, line, .. } => {
@@ -373,7 +428,11 @@ fn is_immutable(message: &str) -> bool {
 
 fn several_platforms(project: &Project) -> Failure {
     let platforms: Vec<String> = project.platforms.iter().map(ToString::to_string).collect();
-    let message = format!("{} asks for several platforms: {}", project.name, platforms.join(", "));
+    let message = format!(
+        "{} asks for several platforms: {}",
+        project.name,
+        platforms.join(", ")
+    );
     let problem = Problem::error("several-platforms", message)
         .hint("this version builds one platform an image; declare a project for each");
     Failure::new(Class::Usage, problem)

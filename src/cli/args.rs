@@ -6,7 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Builds the container images of a monorepo; the registry is the only memory.
 #[derive(Debug, Parser)]
-#[command(name = "waybill", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "waybill",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 #[command(after_help = "\
 Examples:
   waybill init                  write a first manifest from the Dockerfiles that are there
@@ -43,7 +48,13 @@ pub(super) struct Global {
     #[arg(long, value_name = "BASE", global = true, env = "WAYBILL_UPSTREAM")]
     pub(super) upstream: Option<String>,
     /// The commit, by any name that git knows.
-    #[arg(long, value_name = "REV", global = true, env = "WAYBILL_COMMIT", default_value = "HEAD")]
+    #[arg(
+        long,
+        value_name = "REV",
+        global = true,
+        env = "WAYBILL_COMMIT",
+        default_value = "HEAD"
+    )]
     pub(super) commit: String,
     /// The release tag; part of the key of images whose Dockerfile declares COMMIT_TAG.
     #[arg(long, value_name = "TAG", global = true, env = "WAYBILL_TAG")]
@@ -52,10 +63,22 @@ pub(super) struct Global {
     #[arg(long, global = true, env = "WAYBILL_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) json: bool,
     /// When to use colour.
-    #[arg(long, value_name = "WHEN", global = true, env = "WAYBILL_COLOR", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        env = "WAYBILL_COLOR",
+        default_value = "auto"
+    )]
     pub(super) color: When,
     /// How progress is shown.
-    #[arg(long, value_name = "HOW", global = true, env = "WAYBILL_PROGRESS", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "HOW",
+        global = true,
+        env = "WAYBILL_PROGRESS",
+        default_value = "auto"
+    )]
     pub(super) progress: ProgressStyle,
     /// Say more: requests and times; twice for each request.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -142,7 +165,12 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct HistoryLimit {
     /// How many commits of history may be searched.
-    #[arg(long = "history", value_name = "N", default_value_t = 500, env = "WAYBILL_HISTORY")]
+    #[arg(
+        long = "history",
+        value_name = "N",
+        default_value_t = 500,
+        env = "WAYBILL_HISTORY"
+    )]
     pub(super) limit: usize,
 }
 

@@ -30,7 +30,10 @@ pub fn main() -> ExitCode {
     };
     crate::registry::install_tls();
     let output = Output::new(&cli.global);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return end(&output, Err(Stopped::Output(error))),
     };
@@ -56,7 +59,12 @@ async fn run(cli: &Cli, output: Output) -> Ended {
 fn usage(error: &clap::Error) -> ExitCode {
     let wants_json = std::env::args_os().any(|argument| argument == "--json");
     if wants_json && error.use_stderr() {
-        let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+        let first = error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let message = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
         let problem = Problem::error("command-line", message).hint("`waybill help` lists commands");
         Output::json().failure(&Failure::new(Class::Usage, problem));
@@ -79,7 +87,8 @@ fn end(output: &Output, ended: Ended) -> ExitCode {
         }
         Err(Stopped::BrokenPipe) => ExitCode::SUCCESS,
         Err(Stopped::Output(error)) => {
-            let problem = Problem::error("output", format!("the output cannot be written: {error}"));
+            let problem =
+                Problem::error("output", format!("the output cannot be written: {error}"));
             output.failure(&Failure::new(Class::Failed, problem));
             ExitCode::from(exit::code(Class::Failed))
         }

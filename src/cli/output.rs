@@ -50,7 +50,13 @@ impl Output {
 
     /// Output for machines, where the command line could not even be read.
     pub(super) const fn json() -> Self {
-        Self { json: true, quiet: false, verbose: 0, color_out: false, color_err: false }
+        Self {
+            json: true,
+            quiet: false,
+            verbose: 0,
+            color_out: false,
+            color_err: false,
+        }
     }
 
     /// Text in a style, for stdout.
@@ -61,11 +67,6 @@ impl Output {
     /// Text in a style, for stderr.
     pub(super) fn paint_status(&self, style: Style, text: impl std::fmt::Display) -> String {
         painted(self.color_err, style, &text.to_string())
-    }
-
-    /// Whether stderr takes colour.
-    pub(super) const fn colors_status(&self) -> bool {
-        self.color_err
     }
 
     /// Writes data to stdout.
@@ -121,8 +122,15 @@ impl Output {
             Severity::Warning => self.paint_status(Style::Yellow, "warning"),
         };
         let code = self.paint_status(Style::Dim, format!("[{}]", problem.code));
-        let project = problem.project.as_ref().map(|project| format!("{project}: "));
-        let mut text = format!("{word}{code}: {}{}", project.unwrap_or_default(), problem.message);
+        let project = problem
+            .project
+            .as_ref()
+            .map(|project| format!("{project}: "));
+        let mut text = format!(
+            "{word}{code}: {}{}",
+            project.unwrap_or_default(),
+            problem.message
+        );
         if let Some(location) = &problem.location {
             text.push_str(&format!("\n  --> {location}"));
         }

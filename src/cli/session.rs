@@ -8,10 +8,9 @@ use super::settings::{BaseNames, EMBEDDED, Settings};
 use crate::gather::{CommitOptions, LoadedManifest, PlanRequest, Planning, load_manifest, plan};
 use crate::git::Repository;
 use crate::ledger::{Bases, Ledger, LedgerError, Marker};
-use crate::manifest::Manifest;
 use crate::model::{CommitId, Digest, ProjectName};
 use crate::plan::Place;
-use crate::problem::{Class, Failure, Problem};
+use crate::problem::{Failure, Problem};
 use crate::registry::{Base, Client, Credentials, Options, Secret, embedded};
 
 /// The prefix of images in the embedded registry.
@@ -37,15 +36,27 @@ impl Session {
     pub(super) fn open(settings: Settings, output: Output) -> Result<Self, Failure> {
         let repository = Repository::open(&settings.directory)?;
         let commit = repository.resolve(&settings.commit)?;
-        Ok(Self { settings, output, repository, commit })
+        Ok(Self {
+            settings,
+            output,
+            repository,
+            commit,
+        })
     }
 
     pub(super) fn commit_options(&self) -> CommitOptions {
-        CommitOptions { manifest: self.settings.manifest.clone(), tag: self.settings.tag.clone() }
+        CommitOptions {
+            manifest: self.settings.manifest.clone(),
+            tag: self.settings.tag.clone(),
+        }
     }
 
     pub(super) fn manifest(&self) -> Result<LoadedManifest, Failure> {
-        load_manifest(&self.repository, self.commit, self.settings.manifest.as_ref())
+        load_manifest(
+            &self.repository,
+            self.commit,
+            self.settings.manifest.as_ref(),
+        )
     }
 
     /// Opens the bases that the settings and the commit's manifest name.
@@ -60,7 +71,10 @@ impl Session {
             None => None,
             Some(name) => Some(Ledger::open(remote(name, Credentials::Docker)?).await?),
         };
-        let made = Marker { id: self.base_id(&names.registry), upstream: upstream.is_some() };
+        let made = Marker {
+            id: self.base_id(&names.registry),
+            upstream: upstream.is_some(),
+        };
         let (client, server) = if names.registry == EMBEDDED {
             let (client, server) = self.serve().await?;
             (client, Some(server))
@@ -77,14 +91,21 @@ impl Session {
             let base = registry.client().base().to_string();
             return Err(LedgerError::UpstreamForbidden { base }.into());
         }
-        Ok(OpenBases { bases: Bases { registry, upstream }, server, opened })
+        Ok(OpenBases {
+            bases: Bases { registry, upstream },
+            server,
+            opened,
+        })
     }
 
     /// Writes the marker of the base that is named, if it has none.
     pub(super) async fn init_base(&self) -> Result<Ledger, Failure> {
         let names = self.settings.bases(&self.manifest()?.manifest)?;
         let upstream = names.upstream.is_some() || names.registry == EMBEDDED;
-        let made = Marker { id: self.base_id(&names.registry), upstream };
+        let made = Marker {
+            id: self.base_id(&names.registry),
+            upstream,
+        };
         let (client, _server) = if names.registry == EMBEDDED {
             let (client, server) = self.serve().await?;
             (client, Some(server))
@@ -115,7 +136,11 @@ impl Session {
     }
 
     /// A request for a plan, to be narrowed by the command.
-    pub(super) fn request(&self, projects: &[String], history: usize) -> Result<PlanRequest, Failure> {
+    pub(super) fn request(
+        &self,
+        projects: &[String],
+        history: usize,
+    ) -> Result<PlanRequest, Failure> {
         let named = self.names(projects)?;
         Ok(PlanRequest {
             commit: self.commit,
@@ -130,7 +155,10 @@ impl Session {
 
     /// Project names off the command line.
     pub(super) fn names(&self, names: &[String]) -> Result<Vec<ProjectName>, Failure> {
-        names.iter().map(|name| name.parse().map_err(|_| self.unknown(name))).collect()
+        names
+            .iter()
+            .map(|name| name.parse().map_err(|_| self.unknown(name)))
+            .collect()
     }
 
     fn unknown(&self, name: &str) -> Failure {
@@ -152,7 +180,10 @@ impl Session {
         let planning = plan(&self.repository, &bases.bases, request).await?;
         self.output.problems(&planning.warnings);
         if self.output.verbose > 0 {
-            self.output.status(format_args!("planned in {} ms", started.elapsed().as_millis()));
+            self.output.status(format_args!(
+                "planned in {} ms",
+                started.elapsed().as_millis()
+            ));
             self.show_requests(bases);
         }
         Ok(planning)
@@ -160,8 +191,13 @@ impl Session {
 
     /// One line that names uncommitted changes: they are not in what is planned or built.
     pub(super) fn note_uncommitted(&self) {
-        let Ok(paths) = self.repository.uncommitted() else { return };
-        let is_head = self.repository.resolve("HEAD").is_ok_and(|head| head == self.commit);
+        let Ok(paths) = self.repository.uncommitted() else {
+            return;
+        };
+        let is_head = self
+            .repository
+            .resolve("HEAD")
+            .is_ok_and(|head| head == self.commit);
         if paths.is_empty() || !is_head {
             return;
         }
@@ -170,10 +206,15 @@ impl Session {
         let message = format!(
             "{} uncommitted {} not in this build: {}{more}",
             paths.len(),
-            if paths.len() == 1 { "change is" } else { "changes are" },
+            if paths.len() == 1 {
+                "change is"
+            } else {
+                "changes are"
+            },
             shown.join(", "),
         );
-        self.output.problems(&[Problem::warning("uncommitted-changes", message)]);
+        self.output
+            .problems(&[Problem::warning("uncommitted-changes", message)]);
     }
 
     fn show_requests(&self, bases: &OpenBases) {
@@ -247,10 +288,14 @@ fn remote(name: &str, credentials: Credentials) -> Result<Client, Failure> {
 /// The credential for the base that is written: the variables, else Docker's configuration.
 pub(super) fn written_credentials() -> Credentials {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match (variable("WAYBILL_REGISTRY_USERNAME"), variable("WAYBILL_REGISTRY_PASSWORD")) {
-        (Some(user), Some(password)) => {
-            Credentials::Basic { user, password: Secret::new(password) }
-        }
+    match (
+        variable("WAYBILL_REGISTRY_USERNAME"),
+        variable("WAYBILL_REGISTRY_PASSWORD"),
+    ) {
+        (Some(user), Some(password)) => Credentials::Basic {
+            user,
+            password: Secret::new(password),
+        },
         _ => Credentials::Docker,
     }
 }
@@ -258,9 +303,13 @@ pub(super) fn written_credentials() -> Credentials {
 /// The time for records, RFC 3339 in UTC. `SOURCE_DATE_EPOCH`, in seconds, stands in for the clock
 /// (reproducible-builds.org/specs/source-date-epoch).
 pub(super) fn now() -> String {
-    let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
+    let given = std::env::var("SOURCE_DATE_EPOCH")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let seconds = given.unwrap_or_else(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         i64::try_from(since.as_secs()).unwrap_or_default()
     });
     timestamp(seconds)
@@ -270,19 +319,4 @@ pub(super) fn now() -> String {
 pub(super) fn timestamp(seconds: i64) -> String {
     let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-}
-
-/// The manifest of a commit that must name its projects.
-pub(super) fn require_project<'m>(
-    manifest: &'m Manifest,
-    name: &ProjectName,
-    commit: CommitId,
-) -> Result<&'m crate::manifest::Project, Failure> {
-    manifest.projects.get(name).ok_or_else(|| {
-        let problem = Problem::error(
-            "unknown-project",
-            format!("there is no project '{name}' in the manifest at commit {}", commit.short()),
-        );
-        Failure::new(Class::Usage, problem)
-    })
 }

@@ -37,7 +37,10 @@ impl Settings {
         let manifest = global.manifest.as_deref().map(manifest_path).transpose()?;
         let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
         Ok(Self {
-            directory: global.directory.clone().unwrap_or_else(|| PathBuf::from(".")),
+            directory: global
+                .directory
+                .clone()
+                .unwrap_or_else(|| PathBuf::from(".")),
             manifest,
             commit: global.commit.clone(),
             tag: set(&global.tag),
@@ -59,9 +62,10 @@ impl Settings {
         let upstream = match self.upstream.as_deref() {
             Some("none") => None,
             Some(upstream) => Some(upstream.to_owned()),
-            None if registry == EMBEDDED => {
-                manifest.registry.clone().or_else(|| manifest.upstream.clone())
-            }
+            None if registry == EMBEDDED => manifest
+                .registry
+                .clone()
+                .or_else(|| manifest.upstream.clone()),
             None => manifest.upstream.clone(),
         };
         let upstream = upstream.filter(|upstream| *upstream != registry && upstream != EMBEDDED);
@@ -74,12 +78,15 @@ fn is_ci() -> bool {
 }
 
 fn manifest_path(text: &str) -> Result<RepoPath, Failure> {
-    RepoPath::root().join(text.as_bytes()).filter(|path| !path.is_root()).ok_or_else(|| {
-        let message = format!("'{text}' is no path inside the repository");
-        let problem = Problem::error("invalid-manifest-path", message)
-            .hint("--manifest takes a path from the repository's root");
-        Failure::new(Class::Usage, problem)
-    })
+    RepoPath::root()
+        .join(text.as_bytes())
+        .filter(|path| !path.is_root())
+        .ok_or_else(|| {
+            let message = format!("'{text}' is no path inside the repository");
+            let problem = Problem::error("invalid-manifest-path", message)
+                .hint("--manifest takes a path from the repository's root");
+            Failure::new(Class::Usage, problem)
+        })
 }
 
 fn no_registry() -> Failure {
@@ -105,14 +112,21 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
             _ => return Err(wrong()),
         };
         let count: u64 = number.parse().map_err(|_| wrong())?;
-        total = count.checked_mul(unit).and_then(|time| total.checked_add(time)).ok_or_else(wrong)?;
+        total = count
+            .checked_mul(unit)
+            .and_then(|time| total.checked_add(time))
+            .ok_or_else(wrong)?;
         number.clear();
     }
     if !number.is_empty() {
         let seconds: u64 = number.parse().map_err(|_| wrong())?;
         total = total.checked_add(seconds).ok_or_else(wrong)?;
     }
-    if total == 0 { Err(wrong()) } else { Ok(Duration::from_secs(total)) }
+    if total == 0 {
+        Err(wrong())
+    } else {
+        Ok(Duration::from_secs(total))
+    }
 }
 
 #[cfg(test)]

@@ -42,7 +42,12 @@ impl BuildLog {
             written: 0,
             dropped: 0,
         };
-        Self { project, secrets, sink, state: Mutex::new(state) }
+        Self {
+            project,
+            secrets,
+            sink,
+            state: Mutex::new(state),
+        }
     }
 
     /// Takes the next of a builder's messages.
@@ -59,7 +64,11 @@ impl BuildLog {
                 if state != StepState::Running {
                     self.end_step(&name);
                 }
-                (self.sink)(Event::Step { project, name, state });
+                (self.sink)(Event::Step {
+                    project,
+                    name,
+                    state,
+                });
             }
             Progress::Output { step, bytes } => {
                 let step = self.secrets.mask_text(&step);
@@ -93,7 +102,10 @@ impl BuildLog {
                 let _ = state.kept.write_all(note.as_bytes());
             }
             let empty = GzEncoder::new(Vec::new(), Compression::default());
-            std::mem::replace(&mut state.kept, empty).finish().unwrap_or_default().into()
+            std::mem::replace(&mut state.kept, empty)
+                .finish()
+                .unwrap_or_default()
+                .into()
         })
     }
 
@@ -111,13 +123,20 @@ impl BuildLog {
 
     fn show(&self, step: String, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            (self.sink)(Event::Output { project: self.project.clone(), step, bytes });
+            (self.sink)(Event::Output {
+                project: self.project.clone(),
+                step,
+                bytes,
+            });
         }
     }
 
     fn locked<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
         // A poisoned log is still a log.
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         with(&mut state)
     }
 }

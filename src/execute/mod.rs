@@ -71,7 +71,10 @@ pub struct Report {
 impl Report {
     /// The verdicts of a name.
     pub fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a ProjectName, &'a Verdict)> {
-        let verdicts = self.verdicts.iter().map(|(project, (verdict, _))| (project, verdict));
+        let verdicts = self
+            .verdicts
+            .iter()
+            .map(|(project, (verdict, _))| (project, verdict));
         verdicts.filter(move |(_, verdict)| verdict.name() == name)
     }
 }
@@ -94,8 +97,13 @@ struct Image {
 /// for one project is its verdict.
 pub async fn execute(plan: &Plan, executor: &Executor) -> Result<Report, Failure> {
     let reused = plan.projects.values();
-    let reused = reused.filter(|planned| matches!(planned.action, Action::Reuse { .. })).count();
-    (executor.sink)(Event::Planned { builds: plan.builds().count(), reused });
+    let reused = reused
+        .filter(|planned| matches!(planned.action, Action::Reuse { .. }))
+        .count();
+    (executor.sink)(Event::Planned {
+        builds: plan.builds().count(),
+        reused,
+    });
     write_taints(plan, executor).await?;
     let mut schedule = Schedule::new(plan, executor);
     schedule.run().await;
@@ -111,7 +119,9 @@ async fn write_taints(plan: &Plan, executor: &Executor) -> Result<(), Failure> {
             by: executor.by.clone(),
         };
         let ledger = &executor.bases.registry;
-        ledger.write_taint(taint.key, &taint.project, &record, &(executor.now)()).await?;
+        ledger
+            .write_taint(taint.key, &taint.project, &record, &(executor.now)())
+            .await?;
         let (project, kind) = (taint.project.clone(), taint.reason.kind());
         (executor.sink)(Event::Tainted { project, kind });
     }
@@ -134,8 +144,11 @@ type Ended = (ProjectName, Verdict, Duration);
 
 impl<'a> Schedule<'a> {
     fn new(plan: &'a Plan, executor: &'a Executor) -> Self {
-        let waiting =
-            plan.projects.iter().map(|(name, planned)| (name.clone(), planned)).collect();
+        let waiting = plan
+            .projects
+            .iter()
+            .map(|(name, planned)| (name.clone(), planned))
+            .collect();
         Self {
             executor,
             plan,
@@ -151,11 +164,15 @@ impl<'a> Schedule<'a> {
         loop {
             self.settle();
             while running.len() < self.executor.options.jobs.max(1) && !self.is_stopped() {
-                let Some(planned) = self.next_ready() else { break };
+                let Some(planned) = self.next_ready() else {
+                    break;
+                };
                 running.push(self.start(planned));
                 self.settle();
             }
-            let Some((project, verdict, duration)) = running.next().await else { break };
+            let Some((project, verdict, duration)) = running.next().await else {
+                break;
+            };
             let failed = !verdict.succeeded();
             self.end(project, verdict, duration);
             if failed && self.executor.options.fail_fast {
@@ -174,9 +191,10 @@ impl<'a> Schedule<'a> {
     /// Ends everything that needs no work: what stands, what is nothing, what is blocked.
     fn settle(&mut self) {
         loop {
-            let ended = self.waiting.values().find_map(|planned| {
-                Some((planned.name.clone(), self.without_work(planned)?))
-            });
+            let ended = self
+                .waiting
+                .values()
+                .find_map(|planned| Some((planned.name.clone(), self.without_work(planned)?)));
             let Some((name, verdict)) = ended else { return };
             self.waiting.remove(&name);
             self.end(name, verdict, Duration::ZERO);
@@ -185,14 +203,25 @@ impl<'a> Schedule<'a> {
 
     fn without_work(&self, planned: &Planned) -> Option<Verdict> {
         match &planned.action {
-            Action::None => Some(Verdict::None { kind: planned.reason.kind() }),
-            Action::Reuse { adopt: false, image, digest, facts, .. } => Some(Verdict::Reused {
+            Action::None => Some(Verdict::None {
+                kind: planned.reason.kind(),
+            }),
+            Action::Reuse {
+                adopt: false,
+                image,
+                digest,
+                facts,
+                ..
+            } => Some(Verdict::Reused {
                 image: image.clone(),
                 digest: *digest,
                 commit: facts.commit,
             }),
             Action::Reuse { .. } | Action::Build(_) => {
-                let by = planned.uses.iter().find(|used| self.without.contains(*used))?;
+                let by = planned
+                    .uses
+                    .iter()
+                    .find(|used| self.without.contains(*used))?;
                 Some(Verdict::Blocked { by: by.clone() })
             }
         }
@@ -201,9 +230,17 @@ impl<'a> Schedule<'a> {
     /// The next project, by name, whose used images are all there.
     fn next_ready(&mut self) -> Option<&'a Planned> {
         let ready = |planned: &&Planned| {
-            planned.uses.iter().all(|used| self.images.contains_key(used))
+            planned
+                .uses
+                .iter()
+                .all(|used| self.images.contains_key(used))
         };
-        let name = self.waiting.values().find(|planned| ready(planned))?.name.clone();
+        let name = self
+            .waiting
+            .values()
+            .find(|planned| ready(planned))?
+            .name
+            .clone();
         self.waiting.remove(&name)
     }
 
@@ -226,17 +263,29 @@ impl<'a> Schedule<'a> {
     }
 
     fn end(&mut self, project: ProjectName, verdict: Verdict, duration: Duration) {
-        let key = self.plan.projects.get(&project).map(|planned| planned.key.key);
+        let key = self
+            .plan
+            .projects
+            .get(&project)
+            .map(|planned| planned.key.key);
         match (verdict.image(), key) {
             (Some((reference, digest)), Some(key)) => {
-                let image = Image { reference: reference.clone(), digest, key };
+                let image = Image {
+                    reference: reference.clone(),
+                    digest,
+                    key,
+                };
                 self.images.insert(project.clone(), image);
             }
             _ => {
                 self.without.insert(project.clone());
             }
         }
-        let event = Event::Finished { project: project.clone(), verdict: verdict.clone(), duration };
+        let event = Event::Finished {
+            project: project.clone(),
+            verdict: verdict.clone(),
+            duration,
+        };
         (self.executor.sink)(event);
         self.report.verdicts.insert(project, (verdict, duration));
     }

@@ -27,11 +27,18 @@ pub(super) async fn run(
     planned: &Planned,
     images: Images,
 ) -> Verdict {
-    let work = Work { executor, commit, planned, started: Instant::now() };
+    let work = Work {
+        executor,
+        commit,
+        planned,
+        started: Instant::now(),
+    };
     let result = match &planned.action {
         Action::Build(step) => work.build(step, images).await,
         Action::Reuse { facts, place, .. } => work.adopt(facts, *place).await,
-        Action::None => Ok(Verdict::None { kind: planned.reason.kind() }),
+        Action::None => Ok(Verdict::None {
+            kind: planned.reason.kind(),
+        }),
     };
     result.unwrap_or_else(|failure| verdict_of(&planned.name, failure))
 }
@@ -83,13 +90,21 @@ impl Work<'_> {
     /// The record that stands for the key, by now.
     async fn standing(&self) -> Result<Option<Found>, Failure> {
         let planned = self.planned;
-        match self.executor.bases.built(planned.key.key, &planned.name).await? {
+        match self
+            .executor
+            .bases
+            .built(planned.key.key, &planned.name)
+            .await?
+        {
             Lookup::Absent => Ok(None),
             Lookup::Found(found) => Ok(Some(found)),
             Lookup::Unreadable { why } => Err(Failure::new(
                 Class::Unreachable,
-                Problem::error("record-unreadable", format!("the record cannot be read: {why}"))
-                    .hint("run again: the key will be distrusted, and built under another"),
+                Problem::error(
+                    "record-unreadable",
+                    format!("the record cannot be read: {why}"),
+                )
+                .hint("run again: the key will be distrusted, and built under another"),
             )),
         }
     }
@@ -100,19 +115,27 @@ impl Work<'_> {
         images: &Images,
         log: &BuildLog,
     ) -> Result<Pushed, BuildError> {
-        let uses = images.iter().map(|(name, image)| (name.clone(), image.reference.clone()));
+        let uses = images
+            .iter()
+            .map(|(name, image)| (name.clone(), image.reference.clone()));
         let trusted = self.executor.options.layer_cache && !self.planned.reason.distrusts();
         let job = Job {
             project: self.planned.name.clone(),
             commit: self.commit,
             key: self.planned.key.key,
             uses: uses.collect(),
-            cache_from: if trusted { step.cache_from.clone() } else { Vec::new() },
+            cache_from: if trusted {
+                step.cache_from.clone()
+            } else {
+                Vec::new()
+            },
             use_engine_cache: trusted,
         };
         let progress = |progress| log.progress(progress);
         let work = self.executor.builder.build(&job, &progress);
-        let Some(limit) = self.executor.options.timeout else { return work.await };
+        let Some(limit) = self.executor.options.timeout else {
+            return work.await;
+        };
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let message = format!("the build took longer than {} s", limit.as_secs());
             Err(BuildError::Other {
@@ -149,7 +172,10 @@ impl Work<'_> {
 
     fn reference(&self, name: &ProjectName, found: &Found) -> String {
         let ledger = self.executor.bases.ledger(found.place);
-        ledger.client().base().image(name.as_str(), &found.facts.image)
+        ledger
+            .client()
+            .base()
+            .image(name.as_str(), &found.facts.image)
     }
 
     async fn record(
@@ -159,14 +185,30 @@ impl Work<'_> {
         log: &BuildLog,
     ) -> Result<Verdict, Failure> {
         let planned = self.planned;
-        (self.executor.sink)(Event::Phase { project: planned.name.clone(), phase: Phase::Record });
+        (self.executor.sink)(Event::Phase {
+            project: planned.name.clone(),
+            phase: Phase::Record,
+        });
         self.tag(&pushed.image, &names::alias(self.commit)).await?;
-        let uses = images.iter().map(|(name, image)| (name.clone(), image.digest)).collect();
+        let uses = images
+            .iter()
+            .map(|(name, image)| (name.clone(), image.digest))
+            .collect();
         let image = pushed.image;
         let record = BuiltRecord {
-            facts: BuiltFacts { image, commit: self.commit, uses, adopted: false },
+            facts: BuiltFacts {
+                image,
+                commit: self.commit,
+                uses,
+                adopted: false,
+            },
             reason: planned.reason.clone(),
-            inputs: self.executor.inputs.get(&planned.name).cloned().unwrap_or_default(),
+            inputs: self
+                .executor
+                .inputs
+                .get(&planned.name)
+                .cloned()
+                .unwrap_or_default(),
             external: pushed.external,
             durations: pushed.durations,
             builder: pushed.builder,
@@ -174,23 +216,35 @@ impl Work<'_> {
         let now = (self.executor.now)();
         let registry = &self.executor.bases.registry;
         let log = Some(log.finish(None));
-        let facts =
-            registry.write_built(planned.key.key, &planned.name, &record, log, &now).await?;
-        let found = Found { facts, place: Place::Registry };
+        let facts = registry
+            .write_built(planned.key.key, &planned.name, &record, log, &now)
+            .await?;
+        let found = Found {
+            facts,
+            place: Place::Registry,
+        };
         if found.facts.image != image {
             return self.take(found).await;
         }
         let image = self.reference(&planned.name, &found);
-        Ok(Verdict::Built { image, digest: found.facts.image })
+        Ok(Verdict::Built {
+            image,
+            digest: found.facts.image,
+        })
     }
 
     /// Takes what somebody else recorded: the key's tag is put back on its image.
     async fn take(&self, found: Found) -> Result<Verdict, Failure> {
         if found.place == Place::Registry {
-            self.tag(&found.facts.image, &names::image(self.planned.key.key)).await?;
+            self.tag(&found.facts.image, &names::image(self.planned.key.key))
+                .await?;
         }
         let image = self.reference(&self.planned.name, &found);
-        Ok(Verdict::Reused { image, digest: found.facts.image, commit: found.facts.commit })
+        Ok(Verdict::Reused {
+            image,
+            digest: found.facts.image,
+            commit: found.facts.commit,
+        })
     }
 
     /// An immutable tag stood in the way: somebody else pushed the image, and must be about to
@@ -203,7 +257,10 @@ impl Work<'_> {
             tokio::time::sleep(AWAITED.1).await;
         }
         let planned = self.planned;
-        let why = format!("the tag {} stands without a record", names::image(planned.key.key));
+        let why = format!(
+            "the tag {} stands without a record",
+            names::image(planned.key.key)
+        );
         let taint = TaintRecord {
             reason: Reason::RecordLost { why: why.clone() },
             commit: self.commit,
@@ -211,7 +268,9 @@ impl Work<'_> {
         };
         let registry = &self.executor.bases.registry;
         let now = (self.executor.now)();
-        registry.write_taint(planned.key.key, &planned.name, &taint, &now).await?;
+        registry
+            .write_taint(planned.key.key, &planned.name, &taint, &now)
+            .await?;
         let problem = Problem::error("record-lost", why)
             .hint("the key is distrusted now: run again to build it under another");
         Err(Failure::new(Class::Unreachable, problem))
@@ -220,23 +279,38 @@ impl Work<'_> {
     /// Records an image that is known only by its `cache-<commit>` tag, with this plan's digests.
     async fn adopt(&self, facts: &BuiltFacts, place: Place) -> Result<Verdict, Failure> {
         let planned = self.planned;
-        let found = Found { facts: facts.clone(), place };
+        let found = Found {
+            facts: facts.clone(),
+            place,
+        };
         let image = self.reference(&planned.name, &found);
         if place == Place::Registry {
-            self.tag(&facts.image, &names::image(planned.key.key)).await?;
+            self.tag(&facts.image, &names::image(planned.key.key))
+                .await?;
             let record = BuiltRecord {
                 facts: facts.clone(),
                 reason: planned.reason.clone(),
-                inputs: self.executor.inputs.get(&planned.name).cloned().unwrap_or_default(),
+                inputs: self
+                    .executor
+                    .inputs
+                    .get(&planned.name)
+                    .cloned()
+                    .unwrap_or_default(),
                 external: BTreeMap::new(),
                 durations: BTreeMap::new(),
                 builder: "adopted".to_owned(),
             };
             let now = (self.executor.now)();
             let registry = &self.executor.bases.registry;
-            registry.write_built(planned.key.key, &planned.name, &record, None, &now).await?;
+            registry
+                .write_built(planned.key.key, &planned.name, &record, None, &now)
+                .await?;
         }
-        Ok(Verdict::Adopted { image, digest: facts.image, commit: facts.commit })
+        Ok(Verdict::Adopted {
+            image,
+            digest: facts.image,
+            commit: facts.commit,
+        })
     }
 
     /// Puts a tag on an image of the base that is written. A tag that stands and cannot be moved
@@ -248,8 +322,9 @@ impl Work<'_> {
             let name = client.base().image(repository, image);
             return Err(LedgerError::WriteLost { name });
         };
-        let (Put::Done(_) | Put::TagStands) =
-            client.put_manifest(repository, tag, &manifest.media_type, manifest.bytes).await?;
+        let (Put::Done(_) | Put::TagStands) = client
+            .put_manifest(repository, tag, &manifest.media_type, manifest.bytes)
+            .await?;
         Ok(())
     }
 
@@ -267,8 +342,9 @@ impl Work<'_> {
         let log = Some(log.finish(Some(&problem.message)));
         let now = (self.executor.now)();
         let registry = &self.executor.bases.registry;
-        let written =
-            registry.write_failed(planned.key.key, &planned.name, &record, log, &now).await;
+        let written = registry
+            .write_failed(planned.key.key, &planned.name, &record, log, &now)
+            .await;
         if let Err(error) = written {
             let message = format!("the log of the failure could not be kept: {error}");
             let warning = Problem::warning("log-not-kept", message).project(&planned.name);
@@ -293,7 +369,10 @@ fn verdict_of(project: &ProjectName, mut failure: Failure) -> Verdict {
     } else {
         failure.problems.swap_remove(0)
     };
-    Verdict::Error { problem: problem.project(project), class: failure.class }
+    Verdict::Error {
+        problem: problem.project(project),
+        class: failure.class,
+    }
 }
 
 /// The milliseconds since then.

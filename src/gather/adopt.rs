@@ -37,12 +37,15 @@ impl Search<'_> {
             .buffer_unordered(PARALLEL)
             .try_collect()
             .await?;
-        let mut found: BTreeMap<ProjectName, Vec<Candidate>> =
-            projects.iter().map(|name| (name.clone(), Vec::new())).collect();
+        let mut found: BTreeMap<ProjectName, Vec<Candidate>> = projects
+            .iter()
+            .map(|name| (name.clone(), Vec::new()))
+            .collect();
         let history = if tagged.values().all(BTreeMap::is_empty) {
             return Ok(found);
         } else {
-            self.repository.history(self.request.commit, self.request.history)?
+            self.repository
+                .history(self.request.commit, self.request.history)?
         };
         for (commit, names) in commits_of(&history, &tagged) {
             for (name, key) in self.same_inputs(commit, &names)? {
@@ -83,7 +86,9 @@ impl Search<'_> {
         } else {
             match CommitFacts::load(self.repository, commit, options, Some(names), false) {
                 Ok(facts) => Some(facts),
-                Err(failure) if failure.class == crate::problem::Class::Usage => return Ok(Vec::new()),
+                Err(failure) if failure.class == crate::problem::Class::Usage => {
+                    return Ok(Vec::new());
+                }
                 Err(failure) => return Err(failure),
             }
         };
@@ -119,9 +124,17 @@ impl Search<'_> {
         }
         let mut uses = BTreeMap::new();
         for project in used {
-            uses.insert(project.clone(), self.tagged_image(ledger, project, &tag).await?);
+            uses.insert(
+                project.clone(),
+                self.tagged_image(ledger, project, &tag).await?,
+            );
         }
-        Ok(Some(Candidate { commit, image: image.digest, place, uses }))
+        Ok(Some(Candidate {
+            commit,
+            image: image.digest,
+            place,
+            uses,
+        }))
     }
 
     async fn tagged_image(
@@ -140,7 +153,9 @@ fn commits_of(
     tagged: &BTreeMap<ProjectName, Tagged>,
 ) -> Vec<(CommitId, BTreeSet<ProjectName>)> {
     let with_tag = |commit: CommitId| -> BTreeSet<ProjectName> {
-        let tagged = tagged.iter().filter(|(_, commits)| commits.contains_key(&commit));
+        let tagged = tagged
+            .iter()
+            .filter(|(_, commits)| commits.contains_key(&commit));
         tagged.map(|(name, _)| name.clone()).collect()
     };
     history

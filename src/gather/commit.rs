@@ -12,8 +12,11 @@ use crate::model::{CommitId, Mode, ObjectId, ProjectName, RepoPath, Resolved};
 use crate::problem::{Class, Diagnose as _, Failure, Location, Problem};
 
 /// The names that a manifest may have, in the order in which they are tried.
-pub const MANIFEST_NAMES: [&str; 3] =
-    ["build_manifest.json", "build_manifest.yml", "build_manifest.yaml"];
+pub const MANIFEST_NAMES: [&str; 3] = [
+    "build_manifest.json",
+    "build_manifest.yml",
+    "build_manifest.yaml",
+];
 
 /// The build argument that makes a release tag part of the key.
 pub const RELEASE_TAG_ARGUMENT: &str = "COMMIT_TAG";
@@ -65,13 +68,19 @@ impl CommitFacts {
         fetch: bool,
     ) -> Result<Self, Failure> {
         let commit = repository.commit(id)?;
-        let source = Source { repository, snapshot: repository.snapshot_of_tree(commit.tree)?, fetch };
+        let source = Source {
+            repository,
+            snapshot: repository.snapshot_of_tree(commit.tree)?,
+            fetch,
+        };
         let loaded = source.manifest(options.manifest.as_ref(), id)?;
         let manifest = loaded.manifest;
         let graph = Graph::new(&manifest);
         let wanted = only.map(|names| {
-            let known: Vec<&ProjectName> =
-                names.iter().filter(|name| manifest.projects.contains_key(*name)).collect();
+            let known: Vec<&ProjectName> = names
+                .iter()
+                .filter(|name| manifest.projects.contains_key(*name))
+                .collect();
             graph.closure(known)
         });
         let order: Vec<ProjectName> = graph
@@ -81,7 +90,14 @@ impl CommitFacts {
             .collect();
         let projects = source.projects(&loaded.raw, &manifest, &order, options.tag.as_deref())?;
         let warnings = loaded.warnings;
-        Ok(Self { commit, manifest, warnings, graph, projects, order })
+        Ok(Self {
+            commit,
+            manifest,
+            warnings,
+            graph,
+            projects,
+            order,
+        })
     }
 
     /// The projects in order, each with its dependencies, as [`crate::key::effective_keys`] takes
@@ -102,12 +118,20 @@ pub fn load_manifest(
 ) -> Result<LoadedManifest, Failure> {
     let commit = repository.commit(id)?;
     let snapshot = repository.snapshot_of_tree(commit.tree)?;
-    Source { repository, snapshot, fetch: true }.manifest(path, id)
+    Source {
+        repository,
+        snapshot,
+        fetch: true,
+    }
+    .manifest(path, id)
 }
 
 /// Reads a file that was found in the tree, or in one of its submodules. `None` if a submodule
 /// turns out not to hold it.
-pub fn read_located(repository: &Repository, located: &Located) -> Result<Option<Vec<u8>>, GitError> {
+pub fn read_located(
+    repository: &Repository,
+    located: &Located,
+) -> Result<Option<Vec<u8>>, GitError> {
     let source = &located.source;
     if source.entry.mode != Mode::Submodule {
         return repository.blob(source.entry.id).map(Some);
@@ -116,7 +140,10 @@ pub fn read_located(repository: &Repository, located: &Located) -> Result<Option
     let inside = located.path.relative_to(&source.path).unwrap_or_default();
     let snapshot = submodule.snapshot(CommitId(source.entry.id))?;
     let found = snapshot.resolve(&RepoPath::from_git(inside))?.entry;
-    found.filter(|entry| entry.mode.is_file()).map(|entry| submodule.blob(entry.id)).transpose()
+    found
+        .filter(|entry| entry.mode.is_file())
+        .map(|entry| submodule.blob(entry.id))
+        .transpose()
 }
 
 /// A tree, with what it takes to read the few blobs that a plan needs.
@@ -154,16 +181,26 @@ impl Source<'_> {
         }
     }
 
-    fn manifest(&self, path: Option<&RepoPath>, commit: CommitId) -> Result<LoadedManifest, Failure> {
+    fn manifest(
+        &self,
+        path: Option<&RepoPath>,
+        commit: CommitId,
+    ) -> Result<LoadedManifest, Failure> {
         let (path, id) = self.find_manifest(path, commit)?;
         let bytes = self.blobs(&[id])?.pop().unwrap_or_default();
         let raw = manifest::read(&path, &bytes).map_err(usage)?;
         let mut found = Vec::new();
         for file in raw.pattern_files() {
-            let entry = self.resolve(&file)?.entry.filter(|entry| entry.mode.is_file());
+            let entry = self
+                .resolve(&file)?
+                .entry
+                .filter(|entry| entry.mode.is_file());
             found.push((file, entry));
         }
-        let ids: Vec<ObjectId> = found.iter().filter_map(|(_, entry)| Some((*entry)?.id)).collect();
+        let ids: Vec<ObjectId> = found
+            .iter()
+            .filter_map(|(_, entry)| Some((*entry)?.id))
+            .collect();
         let mut blobs = self.blobs(&ids)?.into_iter();
         let files = found
             .into_iter()
@@ -171,7 +208,11 @@ impl Source<'_> {
             .collect();
         let checked = raw.check(&files);
         match checked.manifest {
-            Some(manifest) => Ok(LoadedManifest { raw, manifest, warnings: checked.problems }),
+            Some(manifest) => Ok(LoadedManifest {
+                raw,
+                manifest,
+                warnings: checked.problems,
+            }),
             None => Err(usage(checked.problems)),
         }
     }
@@ -191,7 +232,11 @@ impl Source<'_> {
                 return Ok((candidate.clone(), entry.id));
             }
         }
-        Err(GatherError::NoManifest { commit, tried: candidates }.into())
+        Err(GatherError::NoManifest {
+            commit,
+            tried: candidates,
+        }
+        .into())
     }
 
     fn projects(
@@ -217,18 +262,28 @@ impl Source<'_> {
                 }
             }
         }
-        if problems.is_empty() { Ok(found) } else { Err(usage(problems)) }
+        if problems.is_empty() {
+            Ok(found)
+        } else {
+            Err(usage(problems))
+        }
     }
 
     /// Whether a Dockerfile declares the release tag. One that cannot be parsed counts as if it
     /// did: its key then holds a tag too much, which rebuilds at worst.
     fn declares_tag(&self, located: &Located) -> Result<bool, GitError> {
-        if self.fetch && self.repository.is_partial() && located.source.entry.mode != Mode::Submodule {
+        if self.fetch
+            && self.repository.is_partial()
+            && located.source.entry.mode != Mode::Submodule
+        {
             self.repository.prefetch(&[located.source.entry.id])?;
         }
         let bytes = read_located(self.repository, located)?.unwrap_or_default();
-        Ok(Dockerfile::parse(&located.path, &bytes)
-            .map_or(true, |dockerfile| dockerfile.declares_arg(RELEASE_TAG_ARGUMENT)))
+        Ok(
+            Dockerfile::parse(&located.path, &bytes).map_or(true, |dockerfile| {
+                dockerfile.declares_arg(RELEASE_TAG_ARGUMENT)
+            }),
+        )
     }
 }
 
@@ -256,7 +311,10 @@ impl crate::model::Tree for FetchingTree<'_, '_> {
 }
 
 fn usage(problems: Vec<Problem>) -> Failure {
-    Failure { class: Class::Usage, problems }
+    Failure {
+        class: Class::Usage,
+        problems,
+    }
 }
 
 fn facts_problems(
@@ -265,20 +323,22 @@ fn facts_problems(
     project: &ProjectName,
 ) -> Vec<Problem> {
     let problem = |code| {
-        Problem::error(code, error.to_string()).project(project).at(place.clone())
+        Problem::error(code, error.to_string())
+            .project(project)
+            .at(place.clone())
     };
     match error {
         FactsError::Tree(error) => {
             let problems = error.problems().into_iter();
             problems.map(|problem| problem.project(project)).collect()
         }
-        FactsError::Outside { .. } => vec![
-            problem("path-leaves-repository")
-                .hint("the Dockerfile must lie in the repository, or nobody can tell what it holds"),
-        ],
-        FactsError::Ambiguous { .. } => vec![
-            problem("ambiguous-dockerfile")
-                .hint("it may be relative to buildDir or to projectDir: write it so that one is meant"),
-        ],
+        FactsError::Outside { .. } => {
+            vec![problem("path-leaves-repository").hint(
+                "the Dockerfile must lie in the repository, or nobody can tell what it holds",
+            )]
+        }
+        FactsError::Ambiguous { .. } => vec![problem("ambiguous-dockerfile").hint(
+            "it may be relative to buildDir or to projectDir: write it so that one is meant",
+        )],
     }
 }

@@ -59,9 +59,10 @@ impl Diagnose for GatherError {
                 "`waybill init` writes a first one; commit it, since waybill reads the commit and \
                  not the work tree",
             ),
-            Self::UnknownProject { suggestion: Some(name), .. } => {
-                problem("unknown-project").hint(format!("did you mean '{name}'?"))
-            }
+            Self::UnknownProject {
+                suggestion: Some(name),
+                ..
+            } => problem("unknown-project").hint(format!("did you mean '{name}'?")),
             Self::UnknownProject { .. } => problem("unknown-project")
                 .hint("`waybill plan --all` lists the projects of the commit"),
             Self::NothingToBuild { name, .. } => problem("nothing-to-build").project(name).hint(

@@ -32,7 +32,10 @@ pub(super) struct Explanation {
 
 impl Explanation {
     const fn without_cache(reason: Reason) -> Self {
-        Self { reason, cache_from: Vec::new() }
+        Self {
+            reason,
+            cache_from: Vec::new(),
+        }
     }
 }
 
@@ -55,7 +58,10 @@ impl Explainer<'_> {
         let history = self.history(&built)?;
         for (name, commits) in built {
             let ancestor = history.as_ref().and_then(|history| {
-                history.commits.iter().find(|commit| commits.contains(&commit.id))
+                history
+                    .commits
+                    .iter()
+                    .find(|commit| commits.contains(&commit.id))
             });
             match ancestor {
                 Some(ancestor) => {
@@ -91,7 +97,10 @@ impl Explainer<'_> {
         if built.values().all(BTreeSet::is_empty) {
             return Ok(None);
         }
-        Ok(Some(self.repository.history(self.request.commit, self.request.history)?))
+        Ok(Some(
+            self.repository
+                .history(self.request.commit, self.request.history)?,
+        ))
     }
 
     async fn compare(
@@ -106,24 +115,36 @@ impl Explainer<'_> {
             // An ancestor that cannot be read explains nothing; what is built is built.
             Err(failure) if failure.class == Class::Usage => {
                 let missing = failure.problems.first();
-                let missing = missing.map(|problem| problem.message.clone()).unwrap_or_default();
+                let missing = missing
+                    .map(|problem| problem.message.clone())
+                    .unwrap_or_default();
                 let missing = format!("at {}: {missing}", ancestor.short());
                 let explain = |name: &ProjectName| {
-                    let reason = Reason::HistoryUnavailable { missing: missing.clone() };
+                    let reason = Reason::HistoryUnavailable {
+                        missing: missing.clone(),
+                    };
                     (name.clone(), Explanation::without_cache(reason))
                 };
                 return Ok(names.iter().map(explain).collect());
             }
             Err(failure) => return Err(failure),
         };
-        let changes = self.repository.changes(before.commit.tree, self.facts.commit.tree)?;
+        let changes = self
+            .repository
+            .changes(before.commit.tree, self.facts.commit.tree)?;
         let earlier = effective_keys(before.in_order(), |_, _, key| self.tainted.contains(&key));
         let tainted = self.keys.iter().filter(|(_, key)| !key.chain.is_empty());
         let tainted: BTreeSet<ProjectName> = tainted.map(|(name, _)| name.clone()).collect();
         let mut explained = BTreeMap::new();
         for name in names {
-            let then = Side { manifest: &before.manifest, projects: &before.projects };
-            let now = Side { manifest: &self.facts.manifest, projects: &self.facts.projects };
+            let then = Side {
+                manifest: &before.manifest,
+                projects: &before.projects,
+            };
+            let now = Side {
+                manifest: &self.facts.manifest,
+                projects: &self.facts.projects,
+            };
             let reason = inputs_changed(name, ancestor, then, now, &changes, &tainted);
             let cache_from = match earlier.get(name) {
                 Some(key) => self.cache_from(name, key.key).await?,
@@ -150,7 +171,10 @@ impl Explainer<'_> {
 
 fn not_found(history: Option<&History>, limit: usize) -> Reason {
     match history {
-        None => Reason::NeverBuilt { searched: 0, limit_reached: false },
+        None => Reason::NeverBuilt {
+            searched: 0,
+            limit_reached: false,
+        },
         Some(history) => match history.end {
             HistoryEnd::Missing { commit } => Reason::HistoryUnavailable {
                 missing: format!("the parents of {} are not in this clone", commit.short()),

@@ -85,9 +85,17 @@ pub async fn plan(
     };
     let (keys, outcome, wanted) = planner.settle().await?;
     let plan = planner.finish(&keys, outcome, &wanted).await?;
-    let uses = planner.uses.into_iter().filter_map(|(name, uses)| Some((name, uses.ok()?)));
+    let uses = planner
+        .uses
+        .into_iter()
+        .filter_map(|(name, uses)| Some((name, uses.ok()?)));
     let uses = uses.collect();
-    Ok(Planning { plan, uses, warnings, facts })
+    Ok(Planning {
+        plan,
+        uses,
+        warnings,
+        facts,
+    })
 }
 
 fn check_names(facts: &CommitFacts, request: &PlanRequest) -> Result<(), GatherError> {
@@ -104,10 +112,7 @@ fn check_names(facts: &CommitFacts, request: &PlanRequest) -> Result<(), GatherE
 }
 
 /// The known name that is most like a wrong one.
-fn nearest<'a>(
-    name: &str,
-    known: impl Iterator<Item = &'a ProjectName>,
-) -> Option<ProjectName> {
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a ProjectName>) -> Option<ProjectName> {
     known
         .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
         .filter(|(likeness, _)| *likeness > 0.75)
@@ -138,7 +143,8 @@ fn directives(
     let rebuild = Rebuild::in_messages(messages.iter().map(String::as_str));
     for name in &rebuild.projects {
         if !facts.manifest.projects.contains_key(name.as_str()) {
-            let message = format!("the commit's message asks to rebuild '{name}', which is no project");
+            let message =
+                format!("the commit's message asks to rebuild '{name}', which is no project");
             warnings.push(Problem::warning("unknown-directive", message));
         }
     }
@@ -178,8 +184,13 @@ impl Planner<'_> {
         };
         for _ in 0..1000 {
             let keys = self.keys().await?;
-            let order: Vec<ProjectName> =
-                self.facts.order.iter().filter(|name| wanted.contains(*name)).cloned().collect();
+            let order: Vec<ProjectName> = self
+                .facts
+                .order
+                .iter()
+                .filter(|name| wanted.contains(*name))
+                .cloned()
+                .collect();
             self.look_up(&keys, &order).await?;
             self.gather_candidates(&keys, &order).await?;
             let outcome = decide(&Facts {
@@ -192,7 +203,8 @@ impl Planner<'_> {
             });
             if !outcome.distrust.is_empty() {
                 let distrust = outcome.distrust.into_iter();
-                self.assumed.extend(distrust.map(|(key, (_, reason))| (key, reason)));
+                self.assumed
+                    .extend(distrust.map(|(key, (_, reason))| (key, reason)));
                 continue;
             }
             let more = self.used_by(&outcome, &wanted)?;
@@ -247,24 +259,39 @@ impl Planner<'_> {
     /// Why a project is to be built whatever stands, unless that was done already.
     fn asked_for(&self, project: &ProjectName, chain: &[Key]) -> Option<Reason> {
         let (by, commit) = (self.request.by.clone(), self.request.commit);
-        if chain.iter().any(|key| matches!(self.assumed.get(key), Some(Reason::Forced { .. }))) {
+        if chain
+            .iter()
+            .any(|key| matches!(self.assumed.get(key), Some(Reason::Forced { .. })))
+        {
             return None;
         }
         if self.request.force.contains(project) {
-            return Some(Reason::Forced { by, why: "--force".to_owned(), commit });
+            return Some(Reason::Forced {
+                by,
+                why: "--force".to_owned(),
+                commit,
+            });
         }
         let answered = chain.iter().any(|key| {
-            self.taints.get(key).is_some_and(|taint| taint.commit == commit)
+            self.taints
+                .get(key)
+                .is_some_and(|taint| taint.commit == commit)
         });
         (self.rebuild.asks_for(project) && !answered).then(|| Reason::Forced {
-            by: format!("{} <{}>", self.facts.commit.author, self.facts.commit.author_email),
+            by: format!(
+                "{} <{}>",
+                self.facts.commit.author, self.facts.commit.author_email
+            ),
             why: "[ci rebuild] in the commit's message".to_owned(),
             commit,
         })
     }
 
     fn reasons(&self) -> BTreeMap<Key, Reason> {
-        let real = self.taints.iter().map(|(key, taint)| (*key, taint.reason.clone()));
+        let real = self
+            .taints
+            .iter()
+            .map(|(key, taint)| (*key, taint.reason.clone()));
         real.chain(self.assumed.clone()).collect()
     }
 
@@ -406,7 +433,9 @@ impl Planner<'_> {
         let answers: Vec<(ProjectName, Digest, Place, bool)> = stream::iter(asked)
             .map(|(name, reused)| async {
                 let client = self.bases.ledger(reused.place).client();
-                let found = client.digest_of(name.as_str(), &reused.image.to_string()).await?;
+                let found = client
+                    .digest_of(name.as_str(), &reused.image.to_string())
+                    .await?;
                 Ok::<_, Failure>((name.clone(), reused.image, reused.place, found.is_some()))
             })
             .buffer_unordered(PARALLEL)
@@ -417,7 +446,12 @@ impl Planner<'_> {
             if is_there {
                 self.present.insert((name, image));
             } else if let Some(key) = keys.get(&name) {
-                let image = self.bases.ledger(place).client().base().image(&name, &image);
+                let image = self
+                    .bases
+                    .ledger(place)
+                    .client()
+                    .base()
+                    .image(&name, &image);
                 gone.insert(key.key, Reason::ImageGone { image });
             }
         }
@@ -454,7 +488,11 @@ impl Planner<'_> {
             };
             projects.insert(name.clone(), self.planned(&name, key, decision, known)?);
         }
-        Ok(Plan { commit: self.request.commit, projects, taints: self.pending(keys, order) })
+        Ok(Plan {
+            commit: self.request.commit,
+            projects,
+            taints: self.pending(keys, order),
+        })
     }
 
     fn planned(
@@ -478,7 +516,10 @@ impl Planner<'_> {
                     warnings.clone_from(problems);
                 }
                 let unknown = || explain::Explanation {
-                    reason: Reason::NeverBuilt { searched: 0, limit_reached: false },
+                    reason: Reason::NeverBuilt {
+                        searched: 0,
+                        limit_reached: false,
+                    },
                     cache_from: Vec::new(),
                 };
                 let (reason, cache_from) = match taint {
@@ -493,7 +534,15 @@ impl Planner<'_> {
         };
         let direct = self.facts.graph.dependencies(name);
         let triggers = direct.difference(&uses).cloned().collect();
-        Ok(Planned { name: name.clone(), key: key.clone(), action, reason, uses, triggers, warnings })
+        Ok(Planned {
+            name: name.clone(),
+            key: key.clone(),
+            action,
+            reason,
+            uses,
+            triggers,
+            warnings,
+        })
     }
 
     fn reuse(&self, name: &ProjectName, reused: Reused) -> (Action, Reason) {
@@ -505,7 +554,16 @@ impl Planner<'_> {
             None => (false, Reason::Recorded { commit }),
         };
         let (digest, facts, place) = (reused.image, reused.facts, reused.place);
-        (Action::Reuse { image, digest, facts, place, adopt }, reason)
+        (
+            Action::Reuse {
+                image,
+                digest,
+                facts,
+                place,
+                adopt,
+            },
+            reason,
+        )
     }
 
     /// The taints that a build writes first: in the order of the projects, and of each chain.
@@ -515,10 +573,18 @@ impl Planner<'_> {
     fn pending(&self, keys: &Keys, _order: &[ProjectName]) -> Vec<PendingTaint> {
         let mut pending = Vec::new();
         for project in &self.facts.order {
-            for key in keys.get(project).map(|keys| keys.chain.as_slice()).unwrap_or_default() {
+            for key in keys
+                .get(project)
+                .map(|keys| keys.chain.as_slice())
+                .unwrap_or_default()
+            {
                 if let (false, Some(reason)) = (self.tainted.contains(key), self.assumed.get(key)) {
                     let (project, reason) = (project.clone(), reason.clone());
-                    pending.push(PendingTaint { project, key: *key, reason });
+                    pending.push(PendingTaint {
+                        project,
+                        key: *key,
+                        reason,
+                    });
                 }
             }
         }
@@ -533,7 +599,11 @@ fn untainted(facts: &CommitFacts, keys: &Keys) -> BTreeSet<ProjectName> {
         let name = project.name();
         let own = keys.get(name).is_some_and(|key| key.chain.is_empty())
             && project.inputs.recipe.release_tag.is_none();
-        if own && dependencies.iter().all(|dependency| clean.contains(dependency)) {
+        if own
+            && dependencies
+                .iter()
+                .all(|dependency| clean.contains(dependency))
+        {
             clean.insert(name.clone());
         }
     }
@@ -543,5 +613,7 @@ fn untainted(facts: &CommitFacts, keys: &Keys) -> BTreeSet<ProjectName> {
 /// The platform that images of a project must have: one of several is as good as the others.
 pub(super) fn platform_of(facts: &CommitFacts, name: &ProjectName) -> Platform {
     let project = facts.manifest.projects.get(name);
-    project.and_then(|project| project.platforms.first().cloned()).unwrap_or_default()
+    project
+        .and_then(|project| project.platforms.first().cloned())
+        .unwrap_or_default()
 }

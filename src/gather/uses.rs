@@ -40,19 +40,26 @@ pub fn project_uses(
     project: &Project,
     engine_platform: Option<&Platform>,
 ) -> Result<Result<ProjectUses, Vec<Problem>>, GitError> {
-    let located = facts.projects.get(&project.name).and_then(|facts| facts.dockerfile.as_ref());
+    let located = facts
+        .projects
+        .get(&project.name)
+        .and_then(|facts| facts.dockerfile.as_ref());
     let bytes = match located {
         Some(located) => read_located(repository, located)?.map(|bytes| (located, bytes)),
         None => None,
     };
     let uses = match bytes {
-        Some((located, bytes)) => {
-            read_uses(&located.path, &bytes, facts, project, engine_platform)
-        }
-        None => Err(vec![Problem::error("no-dockerfile", "the Dockerfile is not in the commit")]),
+        Some((located, bytes)) => read_uses(&located.path, &bytes, facts, project, engine_platform),
+        None => Err(vec![Problem::error(
+            "no-dockerfile",
+            "the Dockerfile is not in the commit",
+        )]),
     };
     Ok(uses.map_err(|problems| {
-        problems.into_iter().map(|problem| problem.project(&project.name)).collect()
+        problems
+            .into_iter()
+            .map(|problem| problem.project(&project.name))
+            .collect()
     }))
 }
 
@@ -65,7 +72,11 @@ fn read_uses(
 ) -> Result<ProjectUses, Vec<Problem>> {
     let dockerfile = Dockerfile::parse(path, bytes).map_err(|error| error.problems())?;
     let platform = project.platforms.first().cloned().unwrap_or_default();
-    let values = Values { build_args: &project.build_args, platform: &platform, engine_platform };
+    let values = Values {
+        build_args: &project.build_args,
+        platform: &platform,
+        engine_platform,
+    };
     let references = dockerfile
         .references(&values, project.target.as_deref())
         .map_err(|error| error.problems())?;
@@ -78,5 +89,12 @@ fn read_uses(
             Err(fault) => problems.push(fault.problem()),
         }
     }
-    if problems.is_empty() { Ok(ProjectUses { dockerfile, references: found }) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(ProjectUses {
+            dockerfile,
+            references: found,
+        })
+    } else {
+        Err(problems)
+    }
 }

@@ -9,8 +9,16 @@ impl Repository {
     /// this clone.
     #[must_use]
     pub fn lfs_object(&self, oid: &str) -> Option<PathBuf> {
-        let common = self.shared.common_dir.as_deref().unwrap_or_else(|| self.shared.git_dir());
-        let path = common.join("lfs/objects").join(oid.get(..2)?).join(oid.get(2..4)?).join(oid);
+        let common = self
+            .shared
+            .common_dir
+            .as_deref()
+            .unwrap_or_else(|| self.shared.git_dir());
+        let path = common
+            .join("lfs/objects")
+            .join(oid.get(..2)?)
+            .join(oid.get(2..4)?)
+            .join(oid);
         path.is_file().then_some(path)
     }
 }

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Digest, Key, ProjectName};
 
 /// The media type of every record's manifest.
-pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The version of the records that this program writes, and the newest that it reads.
-pub const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 /// The largest JSON layer that is read, in bytes.
-pub const MAX_JSON: u64 = 16 << 20;
+pub(super) const MAX_JSON: u64 = 16 << 20;
 /// The largest log layer that is read, in bytes (compressed).
 pub const MAX_LOG: u64 = 256 << 20;
 
@@ -61,7 +61,7 @@ impl Kind {
 
 /// What a record says of itself; a reader that asked for something else treats it as an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
+pub(super) struct Envelope {
     /// The tag that it stands under.
     pub tag: String,
     /// The id of the base that it was written for; a marker's own id.
@@ -76,7 +76,7 @@ pub struct Envelope {
 
 /// A record, ready to be pushed: the manifest, and the blobs that it names.
 #[derive(Clone, Debug)]
-pub struct Artifact {
+pub(super) struct Artifact {
     /// The manifest's bytes.
     pub manifest: Bytes,
     /// Config, JSON layer and log, to be pushed before the manifest.
@@ -85,13 +85,11 @@ pub struct Artifact {
 
 /// A record's manifest, read and found to be what was asked for.
 #[derive(Clone, Debug)]
-pub struct Header<F> {
+pub(super) struct Header<F> {
     /// What a plan needs.
     pub facts: F,
     /// The project that the record names.
     pub project: Option<ProjectName>,
-    /// The id of the base.
-    pub ledger: String,
     /// When it was written, RFC 3339.
     pub created: String,
     /// The JSON layer.
@@ -143,7 +141,11 @@ struct Descriptor {
 impl Descriptor {
     fn of(media_type: impl Into<String>, bytes: &[u8]) -> Self {
         let size = bytes.len() as u64;
-        Self { media_type: media_type.into(), digest: Digest::of(bytes), size }
+        Self {
+            media_type: media_type.into(),
+            digest: Digest::of(bytes),
+            size,
+        }
     }
 }
 
@@ -153,7 +155,7 @@ impl Descriptor {
 /// # Errors
 ///
 /// A value that JSON cannot hold, which none of waybill's is.
-pub fn encode(
+pub(super) fn encode(
     envelope: &Envelope,
     created: &str,
     facts: &impl Serialize,
@@ -184,12 +186,15 @@ pub fn encode(
     };
     let mut blobs = vec![Bytes::from_static(EMPTY), json];
     blobs.extend(log);
-    Ok(Artifact { manifest: serde_json::to_vec(&manifest)?.into(), blobs })
+    Ok(Artifact {
+        manifest: serde_json::to_vec(&manifest)?.into(),
+        blobs,
+    })
 }
 
 /// Reads a record's manifest, and holds it against what was asked for. `expected.ledger` is not
 /// compared for a marker, nor `expected.project` where it is `None`.
-pub fn decode<F: DeserializeOwned>(
+pub(super) fn decode<F: DeserializeOwned>(
     bytes: &[u8],
     expected: &Envelope,
 ) -> Result<Header<F>, RecordError> {
@@ -219,19 +224,22 @@ pub fn decode<F: DeserializeOwned>(
     }
     let project = match manifest.annotations.get(PROJECT) {
         None => None,
-        Some(text) => {
-            Some(text.parse().map_err(|_| RecordError::Malformed(format!("project '{text}'")))?)
-        }
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| RecordError::Malformed(format!("project '{text}'")))?,
+        ),
     };
     let layer = |media_type: &str| {
-        manifest.layers.iter().find(|layer| layer.media_type == media_type)
+        manifest
+            .layers
+            .iter()
+            .find(|layer| layer.media_type == media_type)
     };
     let json = layer(&expected.kind.media_type())
         .ok_or_else(|| RecordError::Malformed("the JSON layer is missing".to_owned()))?;
     Ok(Header {
         facts: serde_json::from_str(annotation(FACTS)?).map_err(malformed)?,
         project,
-        ledger: annotation(LEDGER)?.clone(),
         created: annotation(CREATED)?.clone(),
         json: json.digest,
         log: layer(LOG_TYPE).map(|layer| layer.digest),
@@ -243,6 +251,14 @@ fn require(field: &'static str, found: &str, expected: &str) -> Result<(), Recor
         return Ok(());
     }
     // What stands there was written by anybody: it is cut before it is shown.
-    let found = found.chars().filter(|character| !character.is_control()).take(80).collect();
-    Err(RecordError::Foreign { field, found, expected: expected.to_owned() })
+    let found = found
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(80)
+        .collect();
+    Err(RecordError::Foreign {
+        field,
+        found,
+        expected: expected.to_owned(),
+    })
 }

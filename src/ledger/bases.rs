@@ -50,7 +50,11 @@ impl Bases {
                 .map(|(key, project)| (*key, project.clone()))
                 .collect();
             let answers = ledger.built_many(&open).await?;
-            found.extend(answers.into_iter().map(|(key, standing)| (key, lookup(standing, place))));
+            found.extend(
+                answers
+                    .into_iter()
+                    .map(|(key, standing)| (key, lookup(standing, place))),
+            );
         }
         Ok(found)
     }
@@ -58,7 +62,11 @@ impl Bases {
     /// What stands for one key.
     pub async fn built(&self, key: Key, project: &ProjectName) -> Result<Lookup, LedgerError> {
         let wanted = BTreeMap::from([(key, project.clone())]);
-        Ok(self.built_many(&wanted).await?.remove(&key).unwrap_or(Lookup::Absent))
+        Ok(self
+            .built_many(&wanted)
+            .await?
+            .remove(&key)
+            .unwrap_or(Lookup::Absent))
     }
 
     /// Every tainted key of either base.
@@ -117,7 +125,10 @@ where
 {
     match standing {
         Standing::Absent => Lookup::Absent,
-        Standing::Record(facts) => Lookup::Found(Found { facts: facts.into(), place }),
+        Standing::Record(facts) => Lookup::Found(Found {
+            facts: facts.into(),
+            place,
+        }),
         Standing::Unreadable(why) => Lookup::Unreadable { why },
     }
 }

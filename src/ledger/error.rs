@@ -68,11 +68,14 @@ impl Diagnose for LedgerError {
                 "run `waybill registry init` once for a new base, or check the name given with \
                  --registry or --upstream (`--upstream none` goes without one)",
             ),
-            Self::Unreadable { source: RecordError::Newer(_), .. } => {
-                problem("record-newer").hint("use the version of waybill that wrote it, or a newer one")
-            }
-            Self::Unreadable { .. } => problem("marker-unreadable")
-                .hint("something else writes to this repository; give the base a prefix of its own"),
+            Self::Unreadable {
+                source: RecordError::Newer(_),
+                ..
+            } => problem("record-newer")
+                .hint("use the version of waybill that wrote it, or a newer one"),
+            Self::Unreadable { .. } => problem("marker-unreadable").hint(
+                "something else writes to this repository; give the base a prefix of its own",
+            ),
             Self::UpstreamForbidden { .. } => problem("base-upstream-mismatch").hint(
                 "a base that feeds deployments reads nothing else: drop --upstream, or write to a \
                  base of your own with --registry",

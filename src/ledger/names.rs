@@ -54,7 +54,10 @@ pub fn built(key: Key) -> String {
 /// The key that a built record's tag names; `None` for any other tag.
 #[must_use]
 pub fn built_key(tag: &str) -> Option<Key> {
-    tag.strip_prefix(VERSION_PREFIX)?.strip_prefix("built-")?.parse().ok()
+    tag.strip_prefix(VERSION_PREFIX)?
+        .strip_prefix("built-")?
+        .parse()
+        .ok()
 }
 
 /// The tag of a taint.
@@ -66,7 +69,10 @@ pub fn taint(key: Key) -> String {
 /// The key that a taint's tag names; `None` for any other tag.
 #[must_use]
 pub fn taint_key(tag: &str) -> Option<Key> {
-    tag.strip_prefix(VERSION_PREFIX)?.strip_prefix("taint-")?.parse().ok()
+    tag.strip_prefix(VERSION_PREFIX)?
+        .strip_prefix("taint-")?
+        .parse()
+        .ok()
 }
 
 /// The tag of the last failure under a key.

@@ -7,10 +7,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::LedgerError;
 use super::artifact::{self, Envelope, Header, Kind, RecordError};
 use super::names::{self, LEDGER, MARKER, RUNS, TAINTS};
 use super::record::{BuiltFacts, BuiltRecord, FailedRecord, Marker, TaintRecord};
-use super::LedgerError;
 use crate::model::{Key, ProjectName, Reason};
 use crate::registry::{Client, Put};
 
@@ -123,7 +123,11 @@ impl Ledger {
         &self,
         wanted: &BTreeMap<Key, ProjectName>,
     ) -> Result<BTreeMap<Key, Standing<BuiltFacts>>, LedgerError> {
-        let listed = if wanted.len() >= LIST_FROM { Some(self.built_keys().await?) } else { None };
+        let listed = if wanted.len() >= LIST_FROM {
+            Some(self.built_keys().await?)
+        } else {
+            None
+        };
         let is_listed = |key: &Key| listed.as_ref().is_none_or(|listed| listed.contains(key));
         stream::iter(wanted)
             .map(|(key, project)| async {
@@ -158,19 +162,23 @@ impl Ledger {
         now: &str,
     ) -> Result<BuiltFacts, LedgerError> {
         let envelope = self.envelope(names::built(key), Kind::Built, Some(project), key);
-        self.write(LEDGER, &envelope, now, &record.facts, record, log).await?;
+        self.write(LEDGER, &envelope, now, &record.facts, record, log)
+            .await?;
         match self.built(key, project).await? {
             Standing::Record(facts) => Ok(facts),
-            Standing::Absent | Standing::Unreadable(_) => {
-                Err(LedgerError::WriteLost { name: self.name(LEDGER, &envelope.tag) })
-            }
+            Standing::Absent | Standing::Unreadable(_) => Err(LedgerError::WriteLost {
+                name: self.name(LEDGER, &envelope.tag),
+            }),
         }
     }
 
     /// Every tainted key of the base: one listing of the taints' own repository, all its pages.
     pub async fn tainted_keys(&self) -> Result<BTreeSet<Key>, LedgerError> {
         let tags = self.client.tags(TAINTS).await?;
-        Ok(tags.iter().filter_map(|tag| names::taint_key(tag)).collect())
+        Ok(tags
+            .iter()
+            .filter_map(|tag| names::taint_key(tag))
+            .collect())
     }
 
     /// A taint, read by name. One that cannot be read is a taint all the same.
@@ -195,11 +203,12 @@ impl Ledger {
         if self.taint(key).await? != Standing::Absent {
             return Ok(());
         }
-        self.write(TAINTS, &envelope, now, taint, taint, None).await?;
+        self.write(TAINTS, &envelope, now, taint, taint, None)
+            .await?;
         match self.taint(key).await? {
-            Standing::Absent => {
-                Err(LedgerError::WriteLost { name: self.name(TAINTS, &envelope.tag) })
-            }
+            Standing::Absent => Err(LedgerError::WriteLost {
+                name: self.name(TAINTS, &envelope.tag),
+            }),
             Standing::Record(_) | Standing::Unreadable(_) => Ok(()),
         }
     }
@@ -229,7 +238,10 @@ impl Ledger {
 
     async fn built_keys(&self) -> Result<BTreeSet<Key>, LedgerError> {
         let tags = self.client.tags(LEDGER).await?;
-        Ok(tags.iter().filter_map(|tag| names::built_key(tag)).collect())
+        Ok(tags
+            .iter()
+            .filter_map(|tag| names::built_key(tag))
+            .collect())
     }
 
     fn envelope(
@@ -240,7 +252,13 @@ impl Ledger {
         key: Key,
     ) -> Envelope {
         let ledger = self.marker.id.clone();
-        Envelope { tag, ledger, kind, project: project.cloned(), key: Some(key) }
+        Envelope {
+            tag,
+            ledger,
+            kind,
+            project: project.cloned(),
+            key: Some(key),
+        }
     }
 
     fn name(&self, repository: &str, tag: &str) -> String {
@@ -281,14 +299,22 @@ impl Ledger {
             Standing::Record(header) => header,
         };
         let missing = || LedgerError::LayerMissing { name: name() };
-        let json = self.client.blob(repository, &header.json, artifact::MAX_JSON).await?;
+        let json = self
+            .client
+            .blob(repository, &header.json, artifact::MAX_JSON)
+            .await?;
         let record = serde_json::from_slice(&json.ok_or_else(missing)?)
             .map_err(|error| unreadable(error.to_string()))?;
         let log = match &header.log {
             None => None,
             Some(log) => self.client.blob(repository, log, artifact::MAX_LOG).await?,
         };
-        Ok(Some(Recorded { record, created: header.created, project: header.project, log }))
+        Ok(Some(Recorded {
+            record,
+            created: header.created,
+            project: header.project,
+            log,
+        }))
     }
 
     async fn write(
@@ -310,7 +336,15 @@ impl Ledger {
 pub(super) fn unreadable_taint(why: &str, commit: crate::model::CommitId) -> TaintRecord {
     let by = "unknown".to_owned();
     let why = format!("the taint cannot be read: {why}");
-    TaintRecord { reason: Reason::Tainted { by: by.clone(), why, commit }, commit, by }
+    TaintRecord {
+        reason: Reason::Tainted {
+            by: by.clone(),
+            why,
+            commit,
+        },
+        commit,
+        by,
+    }
 }
 
 async fn read_marker(
@@ -339,11 +373,19 @@ async fn write_marker(
     let artifact = artifact::encode(&envelope, now, &marker, &marker, None)?;
     push(client, repository, MARKER, artifact).await?;
     let name = || format!("{}/{repository}:{MARKER}", client.base());
-    read_marker(client, repository).await?.ok_or_else(|| LedgerError::WriteLost { name: name() })
+    read_marker(client, repository)
+        .await?
+        .ok_or_else(|| LedgerError::WriteLost { name: name() })
 }
 
 fn marker_envelope(id: String) -> Envelope {
-    Envelope { tag: MARKER.to_owned(), ledger: id, kind: Kind::Ledger, project: None, key: None }
+    Envelope {
+        tag: MARKER.to_owned(),
+        ledger: id,
+        kind: Kind::Ledger,
+        project: None,
+        key: None,
+    }
 }
 
 /// Blobs first, the manifest last. A tag that stands and cannot be moved is as good as written: a

@@ -6,7 +6,11 @@ use super::{CommitId, Digest, ProjectName};
 
 /// Why a plan does with a project what it does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
 pub enum Reason {
     /// Reuse: a record stands for the key, and the images it used are still the current ones.
     Recorded {

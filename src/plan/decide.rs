@@ -105,18 +105,23 @@ fn decide_one(
             Verdict::Distrusted(key.key, Reason::RecordUnreadable { why: why.clone() })
         }
         Some(Lookup::Absent) | None => {
-            let taint = key.chain.last().and_then(|tainted| facts.taints.get(tainted)).cloned();
-            let adopted = if taint.is_none() { adopt(facts, name, decided) } else { None };
+            let taint = key
+                .chain
+                .last()
+                .and_then(|tainted| facts.taints.get(tainted))
+                .cloned();
+            let adopted = if taint.is_none() {
+                adopt(facts, name, decided)
+            } else {
+                None
+            };
             Verdict::Decided(adopted.unwrap_or(Decision::Build(taint)))
         }
     }
 }
 
 /// The first image that went into a recorded one and is no longer the current one.
-fn replaced_dependency(
-    found: &Found,
-    decided: &BTreeMap<ProjectName, Decision>,
-) -> Option<Reason> {
+fn replaced_dependency(found: &Found, decided: &BTreeMap<ProjectName, Decision>) -> Option<Reason> {
     found.facts.uses.iter().find_map(|(project, recorded)| {
         let current = decided.get(project).and_then(Decision::image);
         (current != Some(*recorded)).then(|| Reason::DependencyReplaced {
@@ -147,7 +152,9 @@ fn adopt(
         facts: BuiltFacts {
             image: candidate.image,
             commit: candidate.commit,
-            uses: uses.filter_map(|(used, digest)| Some((used.clone(), (*digest)?))).collect(),
+            uses: uses
+                .filter_map(|(used, digest)| Some((used.clone(), (*digest)?)))
+                .collect(),
             adopted: true,
         },
         adopt: Some(candidate.commit),

@@ -32,19 +32,29 @@ pub fn inputs_changed(
     let mut files_total = 0;
     let mut listed: BTreeSet<&[u8]> = BTreeSet::new();
     for change in changes {
-        let Some((route, pattern)) = first_match(change, &routes, before, now) else { continue };
+        let Some((route, pattern)) = first_match(change, &routes, before, now) else {
+            continue;
+        };
         files_total += 1;
         listed.insert(change.path.as_bytes());
         if files.len() < MAX_FILES {
             let (path, pattern) = (change.path.to_string(), pattern.text().to_owned());
-            files.push(ChangedFile { path, pattern, via: route.clone() });
+            files.push(ChangedFile {
+                path,
+                pattern,
+                via: route.clone(),
+            });
         }
     }
     let mut fields = Vec::new();
     for route in &routes {
         let Some(name) = route.last() else { continue };
         let label = |field: &str| {
-            if name == project { field.to_owned() } else { format!("{name}.{field}") }
+            if name == project {
+                field.to_owned()
+            } else {
+                format!("{name}.{field}")
+            }
         };
         let differing = fields_of(name, before, now, changes, &listed);
         fields.extend(differing.into_iter().map(label));
@@ -52,7 +62,12 @@ pub fn inputs_changed(
             fields.push(label("taint"));
         }
     }
-    Reason::InputsChanged { ancestor, files, files_total, fields }
+    Reason::InputsChanged {
+        ancestor,
+        files,
+        files_total,
+        fields,
+    }
 }
 
 /// The pattern of this project, or of `rebuildAll`, that a path matches.
@@ -72,7 +87,11 @@ pub fn matching_pattern<'a>(
     let matches = |pattern: &&Pattern| {
         pattern.is_match(path) || (is_submodule && pattern.may_match_below(&change.path))
     };
-    let ignored = !is_submodule && project.ignore_patterns.iter().any(|ignore| ignore.is_match(path));
+    let ignored = !is_submodule
+        && project
+            .ignore_patterns
+            .iter()
+            .any(|ignore| ignore.is_match(path));
     let own = facts.patterns.iter().filter(|_| !ignored).find(matches);
     own.or_else(|| side.manifest.rebuild_all.iter().find(matches))
 }
@@ -84,7 +103,10 @@ fn routes(project: &ProjectName, manifest: &Manifest) -> Vec<Vec<ProjectName>> {
     let mut queue = VecDeque::from([vec![project.clone()]]);
     while let Some(route) = queue.pop_front() {
         let last = route.last().and_then(|name| manifest.projects.get(name));
-        for dependency in last.map(|project| project.dependencies.as_slice()).unwrap_or_default() {
+        for dependency in last
+            .map(|project| project.dependencies.as_slice())
+            .unwrap_or_default()
+        {
             if seen.insert(dependency.clone()) {
                 let mut longer = route.clone();
                 longer.push(dependency.clone());
@@ -127,13 +149,17 @@ fn fields_of(
     }
     let explained = |change: &Change| {
         let now = matching_pattern(change, name, now);
-        now.or_else(|| matching_pattern(change, name, before)).is_some()
+        now.or_else(|| matching_pattern(change, name, before))
+            .is_some()
     };
     if old.inputs.sources != new.inputs.sources && !changes.iter().any(explained) {
         fields.push("rebuildPatterns");
     }
     let dependencies = |side: Side<'_>| {
-        side.manifest.projects.get(name).map(|project| project.dependencies.clone())
+        side.manifest
+            .projects
+            .get(name)
+            .map(|project| project.dependencies.clone())
     };
     if dependencies(before) != dependencies(now) {
         fields.push("dependencies");
@@ -163,5 +189,8 @@ fn recipe_fields(old: &Recipe, new: &Recipe, listed: &BTreeSet<&[u8]>) -> Vec<&'
         ("imageAliases", old.image_aliases != new.image_aliases),
         ("releaseTag", old.release_tag != new.release_tag),
     ];
-    rows.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    rows.into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(name, _)| name)
+        .collect()
 }

@@ -56,10 +56,19 @@ mod tests {
     #[test]
     fn reads_both_forms_and_nothing_else() {
         let rebuild = Rebuild::in_messages(["Fix\n\n[ci rebuild api] and [ci  rebuild web]"]);
-        assert_eq!(rebuild.projects, ["api".to_owned(), "web".to_owned()].into());
+        assert_eq!(
+            rebuild.projects,
+            ["api".to_owned(), "web".to_owned()].into()
+        );
         assert!(!rebuild.all);
         assert!(Rebuild::in_messages(["x", "[ci rebuild]"]).all);
-        for none in ["ci rebuild", "[ci rebuild", "[ci rebuilds]", "[ci rebuild a b]", "[rebuild]"] {
+        for none in [
+            "ci rebuild",
+            "[ci rebuild",
+            "[ci rebuilds]",
+            "[ci rebuild a b]",
+            "[rebuild]",
+        ] {
             assert_eq!(Rebuild::in_messages([none]), Rebuild::default(), "{none}");
         }
     }

@@ -10,8 +10,8 @@ mod facts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use difference::{Side, inputs_changed, matching_pattern};
 pub use decide::{Decision, Outcome, Reused, decide};
+pub use difference::{Side, inputs_changed, matching_pattern};
 pub use directive::Rebuild;
 pub use facts::{Candidate, Facts, Found, Lookup, Place};
 
@@ -105,6 +105,8 @@ impl Action {
 impl Plan {
     /// The projects that are built.
     pub fn builds(&self) -> impl Iterator<Item = &Planned> {
-        self.projects.values().filter(|planned| matches!(planned.action, Action::Build(_)))
+        self.projects
+            .values()
+            .filter(|planned| matches!(planned.action, Action::Build(_)))
     }
 }

@@ -60,8 +60,11 @@ impl Client {
         let Some(manifest) = self.manifest(repository, reference).await? else {
             return Ok(None);
         };
-        let bare =
-            ImageConfig { digest: manifest.digest, platform: None, labels: BTreeMap::new() };
+        let bare = ImageConfig {
+            digest: manifest.digest,
+            platform: None,
+            labels: BTreeMap::new(),
+        };
         let fields = serde_json::from_slice::<ManifestFields>(&manifest.bytes);
         let Some(config) = fields.ok().and_then(|fields| fields.config) else {
             return Ok(Some(bare));
@@ -72,11 +75,22 @@ impl Client {
         let Ok(config) = serde_json::from_slice::<ConfigFields>(&bytes) else {
             return Ok(Some(bare));
         };
-        let labels = config.config.and_then(|config| config.labels).unwrap_or_default();
+        let labels = config
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default();
         let platform = (!config.os.is_empty() && !config.architecture.is_empty()).then(|| {
             let variant = config.variant.filter(|variant| !variant.is_empty());
-            Platform { os: config.os, architecture: config.architecture, variant }
+            Platform {
+                os: config.os,
+                architecture: config.architecture,
+                variant,
+            }
         });
-        Ok(Some(ImageConfig { platform, labels, ..bare }))
+        Ok(Some(ImageConfig {
+            platform,
+            labels,
+            ..bare
+        }))
     }
 }

@@ -53,9 +53,13 @@ pub(in crate::cli) async fn run(session: &Session, global: &Global, args: &Build
 
 async fn dry_run(session: &Session, plan: &Plan, bases: &OpenBases) -> Ended {
     if session.output.json {
-        session.output.document(&render::plan::document(plan, bases))?;
+        session
+            .output
+            .document(&render::plan::document(plan, bases))?;
     } else {
-        session.output.data(&render::plan::text(plan, false, &session.output))?;
+        session
+            .output
+            .data(&render::plan::text(plan, false, &session.output))?;
     }
     Ok(exit::DONE)
 }
@@ -67,13 +71,19 @@ fn has_work(plan: &Plan) -> bool {
 /// Asking to build what has nothing to build is an error.
 fn check_buildable(plan: &Plan, named: &[ProjectName]) -> Result<(), GatherError> {
     for name in named {
-        let Some(planned) = plan.projects.get(name) else { continue };
+        let Some(planned) = plan.projects.get(name) else {
+            continue;
+        };
         let why = match (&planned.action, &planned.reason) {
             (Action::None, Reason::NoDockerfile) => "it has no Dockerfile",
             (Action::None, _) => "no file matches its patterns",
             _ => continue,
         };
-        return Err(GatherError::NothingToBuild { name: name.clone(), commit: plan.commit, why });
+        return Err(GatherError::NothingToBuild {
+            name: name.clone(),
+            commit: plan.commit,
+            why,
+        });
     }
     Ok(())
 }
@@ -99,7 +109,10 @@ async fn build(
         .filter_map(|(name, planned)| {
             let own = planning.facts.projects.get(name)?;
             let dependencies = planned.key.dependencies.clone();
-            let inputs = KeyInputs { dependencies, ..own.inputs.clone() };
+            let inputs = KeyInputs {
+                dependencies,
+                ..own.inputs.clone()
+            };
             Some((name.clone(), breakdown(&inputs)))
         })
         .collect();
@@ -114,7 +127,11 @@ async fn build(
         credentials: written_credentials(),
         secrets,
         external: ExternalImages::default(),
-        keep: if bases.is_embedded() { Keep::Image } else { Keep::Nothing },
+        keep: if bases.is_embedded() {
+            Keep::Image
+        } else {
+            Keep::Nothing
+        },
         created,
     };
     let executor = Executor {
@@ -148,7 +165,12 @@ fn idle_executor(
         now: Arc::new(now),
         by: session.repository.identity(),
         inputs: Arc::default(),
-        options: Options { jobs: 1, fail_fast: false, timeout: None, layer_cache: true },
+        options: Options {
+            jobs: 1,
+            fail_fast: false,
+            timeout: None,
+            layer_cache: true,
+        },
     }
 }
 
@@ -162,21 +184,33 @@ impl crate::execute::builder::Builder for NoEngine {
         job: &crate::execute::builder::Job,
         _progress: &(dyn Fn(crate::execute::builder::Progress) + Send + Sync),
     ) -> Result<crate::execute::builder::Pushed, crate::execute::builder::BuildError> {
-        let message = format!("{} was to be built by a plan with nothing to build", job.project);
+        let message = format!(
+            "{} was to be built by a plan with nothing to build",
+            job.project
+        );
         let problem = Problem::error("no-engine", message);
-        Err(crate::execute::builder::BuildError::Other { class: Class::Unreachable, problem })
+        Err(crate::execute::builder::BuildError::Other {
+            class: Class::Unreachable,
+            problem,
+        })
     }
 }
 
 fn default_jobs() -> usize {
-    std::thread::available_parallelism().map_or(2, NonZero::get).min(MAX_JOBS)
+    std::thread::available_parallelism()
+        .map_or(2, NonZero::get)
+        .min(MAX_JOBS)
 }
 
 fn end(session: &Session, report: &Report, bases: &OpenBases, interrupted: bool) -> Ended {
     if session.output.json {
-        session.output.document(&render::report::document(report, session.commit, bases))?;
+        session
+            .output
+            .document(&render::report::document(report, session.commit, bases))?;
     }
-    session.output.status(render::report::text(report, &session.output));
+    session
+        .output
+        .status(render::report::text(report, &session.output));
     Ok(exit_code(report, interrupted))
 }
 

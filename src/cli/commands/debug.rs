@@ -17,8 +17,10 @@ use crate::problem::Failure;
 pub(in crate::cli) fn keys(session: &Session) -> Ended {
     let facts = load(session)?;
     let keys = effective_keys(facts.in_order(), |_, _, _| false);
-    let lines: Vec<String> =
-        keys.iter().map(|(name, key)| format!("{name} {}\n", key.key)).collect();
+    let lines: Vec<String> = keys
+        .iter()
+        .map(|(name, key)| format!("{name} {}\n", key.key))
+        .collect();
     let digest = Digest::of(lines.concat().as_bytes());
     session.output.data(&format!("{} {digest}\n", keys.len()))?;
     Ok(exit::DONE)
@@ -39,23 +41,36 @@ pub(in crate::cli) async fn record_all(session: &Session) -> Ended {
                     uses: BTreeMap::new(),
                     adopted: false,
                 },
-                reason: Reason::NeverBuilt { searched: 0, limit_reached: false },
+                reason: Reason::NeverBuilt {
+                    searched: 0,
+                    limit_reached: false,
+                },
                 inputs: serde_json::Value::Null,
                 external: BTreeMap::new(),
                 durations: BTreeMap::new(),
                 builder: "waybill debug record-all".to_owned(),
             };
-            ledger.write_built(key.key, name, &record, None, &now()).await?;
+            ledger
+                .write_built(key.key, name, &record, None, &now())
+                .await?;
             Ok::<(), Failure>(())
         })
         .buffer_unordered(16)
         .try_collect::<Vec<()>>()
         .await?;
-    session.output.data(&format!("{} records written\n", keys.len()))?;
+    session
+        .output
+        .data(&format!("{} records written\n", keys.len()))?;
     bases.close().await;
     Ok(exit::DONE)
 }
 
 fn load(session: &Session) -> Result<CommitFacts, Failure> {
-    CommitFacts::load(&session.repository, session.commit, &session.commit_options(), None, true)
+    CommitFacts::load(
+        &session.repository,
+        session.commit,
+        &session.commit_options(),
+        None,
+        true,
+    )
 }

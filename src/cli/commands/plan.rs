@@ -4,7 +4,7 @@ use crate::cli::args::PlanArgs;
 use crate::cli::exit;
 use crate::cli::render;
 use crate::cli::session::Session;
-use crate::cli::stopped::{Stopped, Ended};
+use crate::cli::stopped::{Ended, Stopped};
 
 pub(in crate::cli) async fn run(session: &Session, args: &PlanArgs) -> Ended {
     let bases = session.bases().await?;
@@ -13,11 +13,19 @@ pub(in crate::cli) async fn run(session: &Session, args: &PlanArgs) -> Ended {
     let planning = session.plan(&bases, &request).await?;
     let plan = &planning.plan;
     if session.output.json {
-        session.output.document(&render::plan::document(plan, &bases))?;
+        session
+            .output
+            .document(&render::plan::document(plan, &bases))?;
     } else {
-        session.output.data(&render::plan::text(plan, args.all, &session.output))?;
+        session
+            .output
+            .data(&render::plan::text(plan, args.all, &session.output))?;
     }
     let would_build = args.exit_code && plan.builds().next().is_some();
     bases.close().await;
-    Ok::<u8, Stopped>(if would_build { exit::WOULD_BUILD } else { exit::DONE })
+    Ok::<u8, Stopped>(if would_build {
+        exit::WOULD_BUILD
+    } else {
+        exit::DONE
+    })
 }

@@ -9,8 +9,11 @@ use crate::plan::{Action, Place, Plan, Planned};
 
 /// The plan as the document `waybill.plan/1`.
 pub(in crate::cli) fn document(plan: &Plan, bases: &OpenBases) -> Value {
-    let projects: Vec<Value> =
-        plan.projects.values().map(|planned| project(planned, bases)).collect();
+    let projects: Vec<Value> = plan
+        .projects
+        .values()
+        .map(|planned| project(planned, bases))
+        .collect();
     json!({
         "schema": "waybill.plan/1",
         "commit": plan.commit,
@@ -21,9 +24,12 @@ pub(in crate::cli) fn document(plan: &Plan, bases: &OpenBases) -> Value {
 
 fn project(planned: &Planned, bases: &OpenBases) -> Value {
     let image = match &planned.action {
-        Action::Reuse { image, place, facts, .. } => {
-            Some(bases.lasting_reference(&planned.name, image, *place, facts.commit))
-        }
+        Action::Reuse {
+            image,
+            place,
+            facts,
+            ..
+        } => Some(bases.lasting_reference(&planned.name, image, *place, facts.commit)),
         Action::Build(_) | Action::None => None,
     };
     let warnings: Vec<Value> = planned.warnings.iter().map(problem_json).collect();
@@ -46,7 +52,11 @@ fn project(planned: &Planned, bases: &OpenBases) -> Value {
 pub(in crate::cli) fn text(plan: &Plan, all: bool, output: &Output) -> String {
     let mut text = String::new();
     let shown = |planned: &&Planned| all || matches!(planned.action, Action::Build(_));
-    let width = plan.projects.values().filter(shown).map(|planned| planned.name.as_str().len());
+    let width = plan
+        .projects
+        .values()
+        .filter(shown)
+        .map(|planned| planned.name.as_str().len());
     let width = width.max().unwrap_or(0);
     for planned in plan.projects.values().filter(shown) {
         let style = match planned.action {
@@ -56,9 +66,15 @@ pub(in crate::cli) fn text(plan: &Plan, all: bool, output: &Output) -> String {
         };
         let action = output.paint(style, format!("{:<5}", planned.action.name()));
         let name = output.paint(Style::Bold, format!("{:<width$}", planned.name));
-        text.push_str(&format!("{action}  {name}  {}\n", sentence(&planned.reason)));
+        text.push_str(&format!(
+            "{action}  {name}  {}\n",
+            sentence(&planned.reason)
+        ));
         for warning in &planned.warnings {
-            let place = warning.location.as_ref().map(|location| format!(" ({location})"));
+            let place = warning
+                .location
+                .as_ref()
+                .map(|location| format!(" ({location})"));
             let word = output.paint(Style::Yellow, "warning");
             let line = format!("{word}: {}{}", warning.message, place.unwrap_or_default());
             text.push_str(&format!("{:width$}         {line}\n", ""));
@@ -72,7 +88,10 @@ pub(in crate::cli) fn text(plan: &Plan, all: bool, output: &Output) -> String {
 /// How many are built, reused, and neither.
 pub(in crate::cli) fn summary(plan: &Plan) -> String {
     let count = |name: &str| {
-        plan.projects.values().filter(|planned| planned.action.name() == name).count()
+        plan.projects
+            .values()
+            .filter(|planned| planned.action.name() == name)
+            .count()
     };
     let (build, reuse, none) = (count("build"), count("reuse"), count("none"));
     let mut text = format!("{build} to build, {reuse} reused");
@@ -87,7 +106,12 @@ pub(in crate::cli) fn sentence(reason: &Reason) -> String {
     match reason {
         Reason::Recorded { commit } => format!("recorded at {}", commit.short()),
         Reason::UnchangedSince { commit } => format!("unchanged since {}", commit.short()),
-        Reason::InputsChanged { ancestor, files, files_total, fields } => {
+        Reason::InputsChanged {
+            ancestor,
+            files,
+            files_total,
+            fields,
+        } => {
             let mut parts = Vec::new();
             if let Some(first) = files.first() {
                 let more = match files_total - 1 {
@@ -111,7 +135,10 @@ pub(in crate::cli) fn sentence(reason: &Reason) -> String {
             format!("{} changed since {}", parts.join("; "), ancestor.short())
         }
         Reason::NeverBuilt { searched: 0, .. } => "never built".to_owned(),
-        Reason::NeverBuilt { searched, limit_reached } => {
+        Reason::NeverBuilt {
+            searched,
+            limit_reached,
+        } => {
             let limit = if *limit_reached { ", the limit" } else { "" };
             format!("never built in the last {searched} commits{limit}")
         }
@@ -123,7 +150,11 @@ pub(in crate::cli) fn sentence(reason: &Reason) -> String {
         Reason::ImageGone { image } => format!("the recorded image is gone: {image}"),
         Reason::RecordUnreadable { why } => format!("the record cannot be read: {why}"),
         Reason::RecordLost { why } => format!("the record is lost: {why}"),
-        Reason::DependencyReplaced { project, current: None, .. } => {
+        Reason::DependencyReplaced {
+            project,
+            current: None,
+            ..
+        } => {
             format!("{project}, whose image went in, is built again")
         }
         Reason::DependencyReplaced { project, .. } => {

@@ -17,7 +17,10 @@ pub(in crate::cli) fn sink(style: ProgressStyle, output: Output) -> Sink {
     match style {
         ProgressStyle::Json => Arc::new(move |event| json_line(&event)),
         _ => {
-            let plain = Plain { output, groups: Mutex::default() };
+            let plain = Plain {
+                output,
+                groups: Mutex::default(),
+            };
             Arc::new(move |event| plain.take(&event))
         }
     }
@@ -34,16 +37,26 @@ impl Plain {
         match event {
             Event::Planned { .. } | Event::Phase { .. } => {}
             Event::Tainted { project, kind } => {
-                self.output.status(format_args!("{project}: distrusted ({kind})"));
+                self.output
+                    .status(format_args!("{project}: distrusted ({kind})"));
             }
             Event::Started { project, kind } => {
                 let name = self.output.paint_status(Style::Bold, project);
-                self.output.status(format_args!("{name}: building ({kind})"));
+                self.output
+                    .status(format_args!("{name}: building ({kind})"));
             }
-            Event::Step { project, name, state } => self.step(project, name, *state),
+            Event::Step {
+                project,
+                name,
+                state,
+            } => self.step(project, name, *state),
             Event::Output { project, bytes, .. } => self.keep(project, bytes),
             Event::Warning(problem) => self.output.problems(std::slice::from_ref(problem)),
-            Event::Finished { project, verdict, duration } => {
+            Event::Finished {
+                project,
+                verdict,
+                duration,
+            } => {
                 self.finished(project, verdict, *duration);
             }
         }
@@ -64,7 +77,10 @@ impl Plain {
 
     fn keep(&self, project: &ProjectName, bytes: &[u8]) {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.entry(project.clone()).or_default().extend_from_slice(bytes);
+        groups
+            .entry(project.clone())
+            .or_default()
+            .extend_from_slice(bytes);
     }
 
     fn finished(&self, project: &ProjectName, verdict: &Verdict, duration: Duration) {
@@ -123,16 +139,28 @@ fn json_line(event: &Event) {
             };
             json!({"event": "phase", "project": project, "phase": phase})
         }
-        Event::Step { project, name, state } => {
+        Event::Step {
+            project,
+            name,
+            state,
+        } => {
             let state = format!("{state:?}").to_ascii_lowercase();
             json!({"event": "step", "project": project, "step": name, "state": state})
         }
-        Event::Output { project, step, bytes } => {
+        Event::Output {
+            project,
+            step,
+            bytes,
+        } => {
             let text = String::from_utf8_lossy(bytes);
             json!({"event": "output", "project": project, "step": step, "text": text})
         }
         Event::Warning(problem) => json!({"event": "warning", "problem": problem_json(problem)}),
-        Event::Finished { project, verdict, duration } => json!({
+        Event::Finished {
+            project,
+            verdict,
+            duration,
+        } => json!({
             "event": "finished",
             "project": project,
             "verdict": verdict.name(),

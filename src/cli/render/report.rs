@@ -56,7 +56,11 @@ fn image(
         .upstream
         .as_ref()
         .is_some_and(|upstream| image.starts_with(&upstream.client().base().name("")));
-    let place = if in_upstream { Place::Upstream } else { Place::Registry };
+    let place = if in_upstream {
+        Place::Upstream
+    } else {
+        Place::Registry
+    };
     Some(bases.lasting_reference(name, image, place, built_at))
 }
 
@@ -82,13 +86,25 @@ pub(in crate::cli) fn text(report: &Report, output: &Output) -> String {
 }
 
 fn counts(report: &Report) -> String {
-    let kinds =
-        ["built", "reused", "adopted", "none", "failed", "error", "blocked", "interrupted"];
+    let kinds = [
+        "built",
+        "reused",
+        "adopted",
+        "none",
+        "failed",
+        "error",
+        "blocked",
+        "interrupted",
+    ];
     let counts: Vec<String> = kinds
         .iter()
         .map(|kind| (kind, report.of(kind).count()))
         .filter(|(_, count)| *count > 0)
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();
-    if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") }
+    if counts.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        counts.join(", ")
+    }
 }
