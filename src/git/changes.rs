@@ -10,7 +10,6 @@ use super::objects::{Objects, entry_from_gix, from_gix, unreadable};
 use super::{GitError, Repository};
 use crate::model::{Change, Mode, ObjectId, RepoPath};
 
-
 impl Repository {
     /// All files, links and submodules that differ between two trees, sorted by path. Directories
     /// with the same id are not looked into.

@@ -1,6 +1,7 @@
 //! What changed between two trees.
 
-use waybill::git::{Change, GitError};
+use waybill::git::GitError;
+use waybill::model::Change;
 use waybill::model::ObjectId;
 
 use super::random::random_history;
