@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::RegistryError;
+use super::challenge::{Challenge, challenges};
 use super::credentials::{Credential, Credentials, Secret};
 use super::request::{Answer, Asked, Kind, Request};
 use super::retry::Failure;
@@ -211,16 +212,12 @@ impl Transport {
     ) -> Result<Authorization, Failure> {
         let place = self.place_of(scope);
         let mut place = place.lock().await;
-        let token = match place
-            .as_ref()
-            .filter(|token| token.good_until > Instant::now())
-        {
-            Some(token) => token.text.clone(),
-            None => {
-                let fresh = self.fetch_token(server, scope, credential).await?;
-                place.insert(fresh).text.clone()
-            }
+        let kept = place.take_if(|token| token.good_until > Instant::now());
+        let token = match kept {
+            Some(token) => token,
+            None => self.fetch_token(server, scope, credential).await?,
         };
+        let token = place.insert(token).text.clone();
         Ok(Authorization {
             header: Some(Secret::new(format!("Bearer {}", token.reveal()))),
             secrets: vec![token],
@@ -343,101 +340,16 @@ fn read_token(answer: &Answer) -> Result<Token, RegistryError> {
     // A day is as good as for ever here, and no clock overflows.
     let lifetime = Duration::from_secs(body.expires_in.unwrap_or(60).min(86_400));
     let margin = (lifetime / 10).min(Duration::from_secs(30));
+    let lifetime = lifetime.saturating_sub(margin);
     Ok(Token {
         text,
-        good_until: Instant::now() + (lifetime - margin),
+        good_until: Instant::now() + lifetime,
     })
-}
-
-/// One challenge of a `WWW-Authenticate` header (RFC 9110, section 11.6.1).
-#[derive(Debug, PartialEq)]
-struct Challenge {
-    scheme: String,
-    parameters: Vec<(String, String)>,
-}
-
-impl Challenge {
-    fn is(&self, scheme: &str) -> bool {
-        self.scheme.eq_ignore_ascii_case(scheme)
-    }
-
-    fn parameter(&self, name: &str) -> Option<&str> {
-        let mut parameters = self.parameters.iter();
-        let found = parameters.find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
-    }
-}
-
-/// Splits a header into its challenges; what makes no sense is skipped.
-fn challenges(header: &str) -> Vec<Challenge> {
-    let mut found: Vec<Challenge> = Vec::new();
-    let mut rest = header;
-    loop {
-        rest = rest.trim_start_matches(|c: char| c == ',' || c == '=' || c.is_whitespace());
-        let end = rest
-            .find(|c: char| c == ',' || c == '=' || c.is_whitespace())
-            .unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        if word.is_empty() {
-            return found;
-        }
-        if let Some(value) = after.strip_prefix('=') {
-            let (value, after) = parameter_value(value);
-            if let Some(challenge) = found.last_mut() {
-                challenge.parameters.push((word.to_owned(), value));
-            }
-            rest = after;
-        } else {
-            found.push(Challenge {
-                scheme: word.to_owned(),
-                parameters: Vec::new(),
-            });
-            rest = after;
-        }
-    }
-}
-
-/// A token or a quoted string at the start of `text`, and what follows it.
-fn parameter_value(text: &str) -> (String, &str) {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find([',', ' ']).unwrap_or(text.len());
-        return (text[..end].to_owned(), &text[end..]);
-    };
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return (value, &quoted[at + 1..]),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            other => value.push(other),
-        }
-    }
-    (value, "")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_challenges() {
-        let header = r#"Bearer realm="https://a.example/token?x=1",service="r",scope="repository:a/b:pull,push", Basic realm="q\"uo,ted""#;
-        let found = challenges(header);
-        assert_eq!(found.len(), 2);
-        assert_eq!(
-            found[0].parameter("REALM"),
-            Some("https://a.example/token?x=1")
-        );
-        assert_eq!(
-            found[0].parameter("scope"),
-            Some("repository:a/b:pull,push")
-        );
-        assert!(found[1].is("basic"));
-        assert_eq!(found[1].parameter("realm"), Some("q\"uo,ted"));
-        for nonsense in ["", ",,", "=", "a=", "\"", "Bearer realm=\"open"] {
-            challenges(nonsense);
-        }
-    }
 
     #[test]
     fn a_credential_goes_to_its_audience_only() {

@@ -12,7 +12,7 @@ use crate::model::Digest;
 
 /// A registry and a prefix below which repositories lie: `host[:port]/prefix`.
 ///
-/// Plain HTTP for loopback addresses (127.0.0.0/8, ::1, `localhost`) or where the text began with
+/// Plain HTTP for loopback addresses (127.0.0.0/8, `::1`, `localhost`) or where the text began with
 /// `http://`, else HTTPS. The prefix may be empty. Displayed without the scheme, as image names
 /// are written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -243,9 +243,9 @@ mod tests {
             base.image("api", &digest),
             format!("registry.example.com:80/acme/team/api@{digest}")
         );
-        let bare = parse("127.0.0.1:5000");
-        assert_eq!(bare.repository("api"), "api");
-        assert_eq!(bare.tagged("api", "x"), "127.0.0.1:5000/api:x");
+        let local = parse("127.0.0.1:5000");
+        assert_eq!(local.repository("api"), "api");
+        assert_eq!(local.tagged("api", "x"), "127.0.0.1:5000/api:x");
     }
 
     #[test]

@@ -78,12 +78,12 @@ impl Client {
             HeaderValue::from_static("application/octet-stream"),
         )
         .body(bytes);
-        let sent = self.transport.once(&send).await?;
-        match sent.status.as_u16() {
+        let stored = self.transport.once(&send).await?;
+        match stored.status.as_u16() {
             201 => Ok(()),
             // The upload is not known any more, for instance to another one of several servers.
-            404 => Err(Failure::passing(sent.refused())),
-            _ => Err(sent.refused().into()),
+            404 => Err(Failure::passing(stored.refused())),
+            _ => Err(stored.refused().into()),
         }
     }
 

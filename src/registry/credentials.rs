@@ -73,7 +73,7 @@ pub(super) enum Credential {
         user: String,
         password: Secret,
     },
-    /// An OAuth2 refresh token, good only for a token server.
+    /// A refresh token (OAuth 2), good only for a token server.
     Identity(Secret),
 }
 

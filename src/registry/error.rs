@@ -170,6 +170,9 @@ impl RegistryError {
             Self::Unreachable { .. } => {
                 "check the registry's address and the network, then try again".into()
             }
+            Self::Refused { said, .. } if said.code.as_deref() == Some("NAME_UNKNOWN") => {
+                "create the repository, or have the registry create repositories on push".into()
+            }
             Self::Refused { status: 404, .. } => {
                 "an absent image is told in the protocol's own words; this answer was not, so \
                  check that the address is a registry's and that the prefix is right"

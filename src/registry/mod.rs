@@ -11,6 +11,8 @@
 mod auth;
 mod base;
 mod blobs;
+mod cause;
+mod challenge;
 mod client;
 mod credentials;
 pub mod embedded;

@@ -69,7 +69,8 @@ where
         .when(|failure| failure.again.is_some())
         .adjust(|failure, delay| {
             let asked = failure.again.as_ref().and_then(|again| again.after);
-            delay.map(|delay| delay.max(asked.unwrap_or_default()).min(cap))
+            // What was asked for, and the jitter, so that not everyone comes back at once.
+            delay.map(|delay| (asked.unwrap_or_default() + delay).min(cap))
         })
         .await
         .map_err(|failure| failure.error)

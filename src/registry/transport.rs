@@ -2,7 +2,6 @@
 //! time, repeated by the retry policy.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +12,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::auth::{Auth, Authorization};
-use super::error::RequestLine;
+use super::cause::{broken, silent, tls};
+use super::error::{RequestLine, Said};
 use super::request::{Answer, Asked, Counter, Request, said};
 use super::retry::{Failure, is_passing, retry};
 use super::{Base, Credentials, RegistryError, base};
@@ -90,10 +90,10 @@ impl Transport {
         options: Options,
     ) -> Result<Self, RegistryError> {
         super::install_tls();
-        let roots = match &options.extra_root_pem {
-            Some(pem) => Certificate::from_pem_bundle(pem).map_err(|cause| tls(&cause))?,
-            None => Vec::new(),
-        };
+        let roots = options
+            .extra_root_pem
+            .as_deref()
+            .map_or(Ok(Vec::new()), certificates)?;
         Ok(Self {
             root: base.url("/v2/")?,
             base,
@@ -200,7 +200,7 @@ impl Transport {
             status: response.status(),
             headers: std::mem::take(response.headers_mut()),
             said: if good {
-                Default::default()
+                Said::default()
             } else {
                 said(authorization.redact(&body).as_bytes())
             },
@@ -302,62 +302,11 @@ fn sensitive(header: &str, request: &Request) -> Result<HeaderValue, RegistryErr
     Ok(value)
 }
 
-fn silent(request: &RequestLine, patience: Duration) -> Failure {
-    let seconds = patience.as_secs_f64();
-    Failure::passing(RegistryError::Unreachable {
-        request: request.clone(),
-        cause: format!("no answer within {seconds} s"),
-    })
-}
-
-fn broken(request: &RequestLine, cause: reqwest::Error) -> Failure {
-    let cause = cause.without_url();
-    let lasting = cause.is_builder() || is_certificate(&cause);
-    let error = RegistryError::Unreachable {
-        request: request.clone(),
-        cause: chain(&cause),
-    };
-    if lasting {
-        error.into()
-    } else {
-        Failure::passing(error)
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, RegistryError> {
+    let found = Certificate::from_pem_bundle(pem).map_err(|cause| tls(&cause))?;
+    if found.is_empty() {
+        let detail = "no certificate stands in what was given as one".to_owned();
+        return Err(RegistryError::Tls { detail });
     }
-}
-
-fn tls(cause: &reqwest::Error) -> RegistryError {
-    RegistryError::Tls {
-        detail: chain(cause),
-    }
-}
-
-/// Whether the other side's certificate was the trouble, which no repetition mends.
-fn is_certificate(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| {
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        let tls = match inner {
-            Some(inner) => inner.downcast_ref::<rustls::Error>(),
-            None => cause.downcast_ref::<rustls::Error>(),
-        };
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
-    })
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
-        (*error).source()
-    })
-}
-
-/// An error and what caused it, in one line, nothing said twice.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for cause in causes(error) {
-        let text = cause.to_string();
-        if parts.last().is_none_or(|last| !last.contains(&text)) {
-            parts.push(text);
-        }
-    }
-    parts.join(": ")
+    Ok(found)
 }

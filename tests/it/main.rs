@@ -7,5 +7,8 @@
 
 mod corpus;
 mod engine;
+mod front;
 mod git;
+mod registry;
 mod repo;
+mod servers;

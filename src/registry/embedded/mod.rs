@@ -7,6 +7,7 @@
 //! embedded registry's is an error, never an empty registry.
 
 mod blobs;
+mod files;
 mod meta;
 mod routes;
 mod store;

@@ -15,13 +15,14 @@
 //! disk and then renamed.
 
 use std::fs::{self, File};
-use std::io::{self, Error, ErrorKind, Write as _};
+use std::io::{self, Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fs4::fs_std::FileExt as _;
 
 use super::EmbeddedError;
+use super::files::{TEMPORARY, file_of_tag, remove_if_there, tag_of_file, write_durably};
 use crate::model::Digest;
 
 /// The directory of an embedded registry, checked when it was opened. Cheap to clone.
@@ -292,31 +293,6 @@ impl Store {
     }
 }
 
-/// What temporary names begin with: no tag, digest or repository does.
-const TEMPORARY: &str = ".new-";
-
-/// Writes a file so that it is there whole, or not at all, whatever happens.
-fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(directory)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|failure| failure.error)?;
-    sync_directory(directory)
-}
-
-/// Makes a rename last.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()
-    } else {
-        Ok(())
-    }
-}
-
 /// Whether a directory holds nothing but what an interrupted start leaves.
 fn is_new(directory: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
@@ -327,13 +303,6 @@ fn is_new(directory: &Path) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
-        _ => Ok(()),
-    }
 }
 
 fn parse_manifest(content: &[u8], digest: Digest) -> Option<Manifest> {
@@ -352,29 +321,6 @@ fn damaged(path: &Path) -> Error {
         ErrorKind::InvalidData,
         format!("{} is damaged", path.display()),
     )
-}
-
-fn file_of_tag(tag: &str) -> String {
-    let mut file = String::with_capacity(tag.len());
-    for character in tag.chars() {
-        if character.is_ascii_uppercase() {
-            file.push('+');
-        }
-        file.push(character.to_ascii_lowercase());
-    }
-    file
-}
-
-fn tag_of_file(file: &str) -> Option<String> {
-    let mut tag = String::with_capacity(file.len());
-    let mut characters = file.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '+' => tag.push(characters.next()?.to_ascii_uppercase()),
-            other => tag.push(other),
-        }
-    }
-    Some(tag)
 }
 
 fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {

@@ -22,8 +22,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::EmbeddedError;
+use super::files::sync_directory;
 use super::routes::{Parameters, failed, parse_digest};
-use super::store::{Store, sync_directory};
+use super::store::Store;
 use crate::model::Digest;
 
 /// The uploads of this process.
@@ -32,10 +33,12 @@ pub(super) struct Uploads {
     store: Store,
     /// Removed with everything in it when the server ends.
     directory: TempDir,
-    /// By repository and id.
-    open: Mutex<HashMap<(String, String), Arc<AsyncMutex<Upload>>>>,
+    open: Mutex<Table>,
     opened: AtomicU64,
 }
+
+/// The open uploads by repository and id.
+type Table = HashMap<(String, String), Arc<AsyncMutex<Upload>>>;
 
 /// One upload. Whoever holds the lock on it writes.
 #[derive(Debug)]
@@ -180,7 +183,7 @@ impl Uploads {
         self.table().remove(&(repository.to_owned(), id.to_owned()));
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<AsyncMutex<Upload>>>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -231,12 +234,7 @@ impl Uploads {
 impl Upload {
     /// Takes in all of `body`. What arrived before a broken connection stays.
     async fn write(&mut self, body: Body) -> Result<(), OciError> {
-        let options = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.path)
-            .await;
-        let mut file = options.map_err(|cause| failed(&cause))?;
+        let mut file = self.file().await.map_err(|cause| failed(&cause))?;
         let mut parts = body.into_data_stream();
         let mut broken = None;
         while let Some(part) = parts.next().await {
@@ -259,6 +257,18 @@ impl Upload {
             Some(message) => Err(OciError::new(OciErrorCode::BlobUploadInvalid, message)),
             None => Ok(()),
         }
+    }
+
+    async fn file(&self) -> io::Result<File> {
+        if let Some(directory) = self.path.parent() {
+            // After a day without uploads, another process may have taken it for left over.
+            fs::create_dir_all(directory).await?;
+        }
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&self.path)
+            .await
     }
 
     async fn discard(&self) {

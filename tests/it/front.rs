@@ -1,0 +1,426 @@
+//! A front that stands before a registry, sees every request, and does harm by script.
+//!
+//! ```ignore
+//! let front = Front::start(registry.address);
+//! front.add(Rule::on("GET", "/manifests/").nth(2).does(Fault::status(503)));
+//! // … talk to front.base("acme") …
+//! assert_eq!(front.count("GET", Kind::Manifest), 3);
+//! ```
+//!
+//! The first rule that matches a request decides; requests that none matches pass unharmed. It
+//! runs on a thread of its own, so that tests with and without async can use it, and ends when it
+//! is dropped.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response};
+use hyper_util::rt::TokioIo;
+use regex::Regex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// What a request is about, by its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Manifest,
+    Blob,
+    Upload,
+    Tags,
+    Ping,
+    Other,
+}
+
+/// A request as the front saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    /// With the query.
+    pub(crate) path: String,
+    pub(crate) kind: Kind,
+    /// What came with it.
+    pub(crate) headers: HeaderMap,
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// The front answers itself.
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Bytes,
+    },
+    /// The connection is cut; the registry never sees the request.
+    Cut,
+    /// As [`Self::Cut`], by a reset. Only of connections made while such a rule stands.
+    Reset,
+    /// The registry does what is asked, and the connection is cut before its answer.
+    LoseAnswer,
+    /// The connection is cut after so many bytes of the answer's body.
+    CutBody(usize),
+    /// The body ends after so many bytes, with a Content-Length that says so.
+    Truncate(usize),
+    /// One byte in the middle of the body is changed.
+    Corrupt,
+    /// Nothing happens for so long, then the request passes.
+    Delay(Duration),
+    /// The answer loses a header.
+    Without(&'static str),
+    /// The request passes unharmed (to spare some from a later rule).
+    Pass,
+}
+
+impl Fault {
+    /// An answer with an empty body.
+    pub(crate) fn status(status: u16) -> Self {
+        Self::answer(status, "text/plain", "")
+    }
+
+    /// An answer with a body of some type.
+    pub(crate) fn answer(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        let headers = vec![("content-type".to_owned(), content_type.to_owned())];
+        Self::Answer {
+            status,
+            headers,
+            body: body.into(),
+        }
+    }
+
+    /// An answer with an OCI error body.
+    pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
+        let body = serde_json::json!({"errors": [{"code": code, "message": message}]});
+        Self::answer(status, "application/json", body.to_string())
+    }
+
+    /// The same answer with one more header.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        if let Self::Answer { headers, .. } = &mut self {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+}
+
+/// A fault, and the requests that it befalls.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    method: String,
+    path: Regex,
+    first: usize,
+    last: usize,
+    fault: Fault,
+    matched: usize,
+}
+
+impl Rule {
+    /// Matches requests by method (`*` for any) and a regex that is searched in path and query;
+    /// all of them, until said otherwise.
+    pub(crate) fn on(method: &str, path: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: Regex::new(path).unwrap(),
+            first: 1,
+            last: usize::MAX,
+            fault: Fault::Pass,
+            matched: 0,
+        }
+    }
+
+    /// Only the n-th matching request, counted from 1.
+    pub(crate) fn nth(mut self, n: usize) -> Self {
+        (self.first, self.last) = (n, n);
+        self
+    }
+
+    /// Only the first `n` matching requests.
+    pub(crate) fn times(mut self, n: usize) -> Self {
+        (self.first, self.last) = (1, n);
+        self
+    }
+
+    /// What happens to them.
+    pub(crate) fn does(mut self, fault: Fault) -> Self {
+        self.fault = fault;
+        self
+    }
+
+    fn applies(&mut self, method: &str, path: &str) -> bool {
+        if !(self.method == "*" || self.method == method) || !self.path.is_match(path) {
+            return false;
+        }
+        self.matched += 1;
+        (self.first..=self.last).contains(&self.matched)
+    }
+}
+
+/// Told of each request before anything else happens to it: its number, counted from 1, and
+/// `METHOD path`.
+pub(crate) type OnRequest = Arc<dyn Fn(usize, &str) + Send + Sync>;
+
+/// The running front.
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    state: Arc<State>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+struct State {
+    upstream: SocketAddr,
+    client: reqwest::Client,
+    rules: Mutex<Vec<Rule>>,
+    seen: Mutex<Vec<Seen>>,
+    on_request: Mutex<Option<OnRequest>>,
+}
+
+impl Front {
+    /// Stands before a registry that speaks plain HTTP on `upstream`.
+    pub(crate) fn start(upstream: SocketAddr) -> Self {
+        waybill::registry::install_tls();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_certs_only([])
+            .build()
+            .unwrap();
+        let state = Arc::new(State {
+            upstream,
+            client,
+            rules: Mutex::default(),
+            seen: Mutex::default(),
+            on_request: Mutex::default(),
+        });
+        let (send_address, address) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.unwrap().block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                send_address.send(listener.local_addr().unwrap()).unwrap();
+                tokio::select! { () = serve(listener, shared) => {}, _ = stopped => {} }
+            });
+        });
+        let address = address.recv().unwrap();
+        Self {
+            address,
+            state,
+            stop: Some(stop),
+        }
+    }
+
+    /// The text of a base behind the front.
+    pub(crate) fn base(&self, prefix: &str) -> String {
+        format!("{}/{prefix}", self.address)
+    }
+
+    /// Adds a rule behind those that stand.
+    pub(crate) fn add(&self, rule: Rule) {
+        self.state.rules.lock().unwrap().push(rule);
+    }
+
+    /// Forgets rules and requests.
+    pub(crate) fn reset(&self) {
+        self.state.rules.lock().unwrap().clear();
+        self.state.seen.lock().unwrap().clear();
+    }
+
+    /// Has a function told of every request; it may block, and then so does the front.
+    pub(crate) fn on_request(&self, told: OnRequest) {
+        *self.state.on_request.lock().unwrap() = Some(told);
+    }
+
+    /// Every request so far, in the order of their coming.
+    pub(crate) fn log(&self) -> Vec<Seen> {
+        self.state.seen.lock().unwrap().clone()
+    }
+
+    /// How many requests of a method (`*` for any) and kind came so far.
+    pub(crate) fn count(&self, method: &str, kind: Kind) -> usize {
+        let log = self.log();
+        let matching = |seen: &&Seen| (method == "*" || seen.method == method) && seen.kind == kind;
+        log.iter().filter(matching).count()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(converse(stream, Arc::clone(&state)));
+    }
+}
+
+async fn converse(stream: TcpStream, state: Arc<State>) {
+    if state.resets() {
+        // What is closed without waiting is reset.
+        let _ = stream.set_zero_linger();
+    }
+    let service = service_fn(|request| answer(Arc::clone(&state), request));
+    // An error is either a client that left, or a connection cut by a rule.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Answer> {
+    let method = request.method().to_string();
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str())
+        .to_owned();
+    let number = {
+        let mut seen = state.seen.lock().unwrap();
+        let (kind, headers) = (kind(&path), request.headers().clone());
+        seen.push(Seen {
+            method: method.clone(),
+            path: path.clone(),
+            kind,
+            headers,
+        });
+        seen.len()
+    };
+    let told = state.on_request.lock().unwrap().clone();
+    if let Some(told) = told {
+        told(number, &format!("{method} {path}"));
+    }
+    match state.fault(&method, &path) {
+        Fault::Pass => state.forward(request).await,
+        Fault::Delay(time) => {
+            tokio::time::sleep(time).await;
+            state.forward(request).await
+        }
+        Fault::Answer {
+            status,
+            headers,
+            body,
+        } => {
+            // A client that is still sending would not read the answer.
+            let _ = request.into_body().collect().await;
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            response.body(whole(body)).map_err(io::Error::other)
+        }
+        Fault::Cut | Fault::Reset => Err(cut()),
+        Fault::LoseAnswer => {
+            state.forward(request).await?.into_body().collect().await?;
+            Err(cut())
+        }
+        Fault::Without(header) => {
+            let mut response = state.forward(request).await?;
+            response.headers_mut().remove(header);
+            Ok(response)
+        }
+        fault => {
+            let (mut head, body) = state.forward(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            let body = harmed(&fault, body, &mut head.headers);
+            Ok(Response::from_parts(head, body))
+        }
+    }
+}
+
+fn harmed(fault: &Fault, body: Bytes, headers: &mut HeaderMap) -> UnsyncBoxBody<Bytes, io::Error> {
+    let mut content = body.to_vec();
+    match fault {
+        Fault::CutBody(length) => {
+            content.truncate(*length);
+            let parts = [Ok(Frame::data(Bytes::from(content))), Err(cut())];
+            return BodyExt::boxed_unsync(StreamBody::new(futures_util::stream::iter(parts)));
+        }
+        Fault::Truncate(length) => content.truncate(*length),
+        Fault::Corrupt => {
+            let middle = content.len() / 2;
+            if let Some(byte) = content.get_mut(middle) {
+                *byte ^= 1;
+            }
+        }
+        other => panic!("{other:?} does not change a body"),
+    }
+    headers.insert("content-length", content.len().into());
+    whole(Bytes::from(content))
+}
+
+impl State {
+    fn fault(&self, method: &str, path: &str) -> Fault {
+        let mut rules = self.rules.lock().unwrap();
+        let rule = rules
+            .iter_mut()
+            .find_map(|rule| rule.applies(method, path).then_some(rule));
+        rule.map_or(Fault::Pass, |rule| rule.fault.clone())
+    }
+
+    fn resets(&self) -> bool {
+        let rules = self.rules.lock().unwrap();
+        rules.iter().any(|rule| matches!(rule.fault, Fault::Reset))
+    }
+
+    /// Sends the request on as it is, with the host that the client named, so that addresses in
+    /// answers lead back here.
+    async fn forward(&self, request: Request<Incoming>) -> io::Result<Answer> {
+        let (head, body) = request.into_parts();
+        let url = format!("http://{}{}", self.upstream, head.uri);
+        let mut forwarded = self
+            .client
+            .request(head.method.clone(), url)
+            .headers(head.headers);
+        if !matches!(head.method.as_str(), "GET" | "HEAD") {
+            forwarded = forwarded.body(reqwest::Body::wrap_stream(body.into_data_stream()));
+        }
+        let answer = forwarded.send().await.map_err(io::Error::other)?;
+        let mut response = Response::builder().status(answer.status());
+        if let Some(headers) = response.headers_mut() {
+            *headers = answer.headers().clone();
+        }
+        let stream = futures_util::StreamExt::map(answer.bytes_stream(), |part| {
+            part.map(Frame::data).map_err(io::Error::other)
+        });
+        response
+            .body(BodyExt::boxed_unsync(StreamBody::new(stream)))
+            .map_err(io::Error::other)
+    }
+}
+
+fn whole(body: Bytes) -> UnsyncBoxBody<Bytes, io::Error> {
+    Full::new(body)
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+fn cut() -> io::Error {
+    io::Error::other("cut by a rule")
+}
+
+fn kind(path: &str) -> Kind {
+    let path = path.split('?').next().unwrap_or_default();
+    match path {
+        "/v2" | "/v2/" => Kind::Ping,
+        _ if path.ends_with("/tags/list") => Kind::Tags,
+        _ if path.contains("/blobs/uploads/") => Kind::Upload,
+        _ if path.contains("/blobs/") => Kind::Blob,
+        _ if path.contains("/manifests/") => Kind::Manifest,
+        _ => Kind::Other,
+    }
+}

@@ -1,0 +1,170 @@
+//! Servers that tests start for themselves: real registries, and certificates for them.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Debian's docker-registry on a loopback port, with a directory of its own. Ends when dropped.
+pub(crate) struct DockerRegistry {
+    pub(crate) address: SocketAddr,
+    child: Child,
+    _directory: TempDir,
+}
+
+/// What a registry is to be like; the default is open, over plain HTTP.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// The only user and password that it lets in.
+    pub(crate) login: Option<(&'a str, &'a str)>,
+    /// Speaks HTTPS with this certificate.
+    pub(crate) certificate: Option<&'a Certificate>,
+}
+
+impl DockerRegistry {
+    /// An open registry over plain HTTP.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&Setup::default())
+    }
+
+    /// A registry as `setup` has it; it answers when this returns.
+    pub(crate) fn start_with(setup: &Setup<'_>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let address = free_address();
+        let config = directory.path().join("config.yml");
+        fs::write(&config, configuration(setup, directory.path(), address)).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry is installed");
+        wait_for(address);
+        Self {
+            address,
+            child,
+            _directory: directory,
+        }
+    }
+
+    /// The text of a base in it.
+    pub(crate) fn base(&self, prefix: &str) -> String {
+        format!("{}/{prefix}", self.address)
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> String {
+    let storage = directory.join("data");
+    let mut text = format!(
+        "version: 0.1\n\
+         log: {{level: error}}\n\
+         storage:\n  delete: {{enabled: true}}\n  filesystem: {{rootdirectory: {}}}\n\
+         http:\n  addr: {address}\n  secret: test\n",
+        storage.display()
+    );
+    if let Some(certificate) = setup.certificate {
+        text += &format!(
+            "  tls: {{certificate: {}, key: {}}}\n",
+            certificate.certificate.display(),
+            certificate.key.display()
+        );
+    }
+    if let Some((user, password)) = setup.login {
+        let made = Command::new("htpasswd")
+            .args(["-Bbn", user, password])
+            .output()
+            .unwrap();
+        let file = directory.join("htpasswd");
+        fs::write(&file, made.stdout).unwrap();
+        text += &format!(
+            "auth:\n  htpasswd: {{realm: test, path: {}}}\n",
+            file.display()
+        );
+    }
+    text
+}
+
+/// A certificate authority made for one test, and a certificate of it for 127.0.0.1.
+pub(crate) struct Certificate {
+    pub(crate) authority: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    _directory: TempDir,
+}
+
+impl Certificate {
+    /// Makes both with the `openssl` program.
+    pub(crate) fn make() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let extensions = path("extensions");
+        fs::write(&extensions, "subjectAltName=IP:127.0.0.1\n").unwrap();
+        openssl(
+            directory.path(),
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+             -subj /CN=authority -keyout authority.key -out authority.pem",
+        );
+        openssl(
+            directory.path(),
+            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server \
+             -keyout server.key -out server.csr",
+        );
+        openssl(
+            directory.path(),
+            "x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial \
+             -days 2 -extfile extensions -out server.pem",
+        );
+        Self {
+            authority: path("authority.pem"),
+            certificate: path("server.pem"),
+            key: path("server.key"),
+            _directory: directory,
+        }
+    }
+}
+
+fn openssl(directory: &Path, arguments: &str) {
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(directory)
+        .output()
+        .expect("openssl is installed");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A loopback address that nothing listens on just now.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// Waits until something listens.
+pub(crate) fn wait_for(address: SocketAddr) {
+    let start = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "nothing listens on {address}"
+        );
+        sleep(Duration::from_millis(20));
+    }
+}
