@@ -336,13 +336,13 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Ans
         fault => {
             let (mut head, body) = state.forward(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
-            let body = harmed(&fault, body, &mut head.headers);
+            let body = harmed(&fault, &body, &mut head.headers);
             Ok(Response::from_parts(head, body))
         }
     }
 }
 
-fn harmed(fault: &Fault, body: Bytes, headers: &mut HeaderMap) -> UnsyncBoxBody<Bytes, io::Error> {
+fn harmed(fault: &Fault, body: &Bytes, headers: &mut HeaderMap) -> UnsyncBoxBody<Bytes, io::Error> {
     let mut content = body.to_vec();
     match fault {
         Fault::CutBody(length) => {

@@ -257,7 +257,7 @@ async fn names_that_no_registry_can_hold_are_not_asked_for() {
 // Faults.
 
 /// What a client should make of a fault.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Outcome {
     /// As if nothing had happened, after so many requests.
     Found(usize),
@@ -286,13 +286,12 @@ async fn look_up(front: &Front) -> Outcome {
     }
 }
 
-#[tokio::test]
-async fn faults_are_outlived_or_named() {
-    let registry = Embedded::start().await;
-    put(&client(&registry.base("acme")), "api", "t", b"x").await;
-    let front = Front::start(registry.address());
+/// A fault's name, what it is, how many requests it befalls, and what comes of it.
+type Row = (&'static str, Fault, usize, Outcome);
+
+fn statuses() -> Vec<Row> {
     let status = Fault::status;
-    let table: Vec<(&str, Fault, usize, Outcome)> = vec![
+    vec![
         ("none", Fault::Pass, 9, Outcome::Found(1)),
         ("429 once", status(429), 1, Outcome::Found(2)),
         (
@@ -328,69 +327,6 @@ async fn faults_are_outlived_or_named() {
             99,
             Outcome::Error("registry-refused", 1),
         ),
-        ("cut once", Fault::Cut, 1, Outcome::Found(2)),
-        ("reset once", Fault::Reset, 1, Outcome::Found(2)),
-        (
-            "reset always",
-            Fault::Reset,
-            99,
-            Outcome::Error("registry-unreachable", 5),
-        ),
-        (
-            "cut always",
-            Fault::Cut,
-            99,
-            Outcome::Error("registry-unreachable", 5),
-        ),
-        ("answer lost once", Fault::LoseAnswer, 1, Outcome::Found(2)),
-        (
-            "cut in the body once",
-            Fault::CutBody(10),
-            1,
-            Outcome::Found(2),
-        ),
-        (
-            "cut in the body always",
-            Fault::CutBody(10),
-            99,
-            Outcome::Error("registry-unreachable", 5),
-        ),
-        (
-            "truncated",
-            Fault::Truncate(10),
-            99,
-            Outcome::Error("registry-corrupt", 1),
-        ),
-        (
-            "empty",
-            Fault::Truncate(0),
-            99,
-            Outcome::Error("registry-corrupt", 1),
-        ),
-        (
-            "corrupted",
-            Fault::Corrupt,
-            99,
-            Outcome::Error("registry-corrupt", 1),
-        ),
-        (
-            "slow",
-            Fault::Delay(Duration::from_millis(200)),
-            99,
-            Outcome::Found(1),
-        ),
-        (
-            "silent once",
-            Fault::Delay(Duration::from_secs(5)),
-            1,
-            Outcome::Found(2),
-        ),
-        (
-            "silent",
-            Fault::Delay(Duration::from_secs(5)),
-            99,
-            Outcome::Error("registry-unreachable", 5),
-        ),
         (
             "401",
             status(401),
@@ -403,47 +339,62 @@ async fn faults_are_outlived_or_named() {
             99,
             Outcome::Error("registry-refused", 1),
         ),
+    ]
+}
+
+fn connections() -> Vec<Row> {
+    let slow = Fault::Delay(Duration::from_millis(200));
+    let silent = Fault::Delay(Duration::from_secs(5));
+    let unreachable = || Outcome::Error("registry-unreachable", 5);
+    vec![
+        ("cut once", Fault::Cut, 1, Outcome::Found(2)),
+        ("cut always", Fault::Cut, 99, unreachable()),
+        ("reset once", Fault::Reset, 1, Outcome::Found(2)),
+        ("reset always", Fault::Reset, 99, unreachable()),
+        ("answer lost once", Fault::LoseAnswer, 1, Outcome::Found(2)),
         (
-            "404 empty",
-            status(404),
-            99,
-            Outcome::Error("registry-refused", 1),
+            "cut in the body once",
+            Fault::CutBody(10),
+            1,
+            Outcome::Found(2),
         ),
         (
-            "404 page",
-            Fault::answer(404, "text/html", "<h1>Not found</h1>"),
+            "cut in the body always",
+            Fault::CutBody(10),
             99,
-            Outcome::Error("registry-refused", 1),
+            unreachable(),
         ),
-        (
-            "404 other code",
-            Fault::error(404, "UNSUPPORTED", "no"),
-            99,
-            Outcome::Error("registry-refused", 1),
-        ),
+        ("slow", slow, 99, Outcome::Found(1)),
+        ("silent once", silent.clone(), 1, Outcome::Found(2)),
+        ("silent", silent, 99, unreachable()),
+    ]
+}
+
+fn bodies() -> Vec<Row> {
+    let page = |status| Fault::answer(status, "text/html", "<h1>Sign in</h1>");
+    let error = |code| Fault::error(404, code, "no");
+    let refused = || Outcome::Error("registry-refused", 1);
+    let corrupt = || Outcome::Error("registry-corrupt", 1);
+    vec![
+        ("truncated", Fault::Truncate(10), 99, corrupt()),
+        ("empty", Fault::Truncate(0), 99, corrupt()),
+        ("corrupted", Fault::Corrupt, 99, corrupt()),
+        ("404 empty", Fault::status(404), 99, refused()),
+        ("404 page", page(404), 99, refused()),
+        ("404 other code", error("UNSUPPORTED"), 99, refused()),
         (
             "404 manifest",
-            Fault::error(404, "MANIFEST_UNKNOWN", "no"),
+            error("MANIFEST_UNKNOWN"),
             99,
             Outcome::Absent(1),
         ),
-        (
-            "404 name",
-            Fault::error(404, "NAME_UNKNOWN", "no"),
-            99,
-            Outcome::Absent(1),
-        ),
-        (
-            "200 page",
-            Fault::answer(200, "text/html", "<h1>Sign in</h1>"),
-            99,
-            Outcome::Error("registry-corrupt", 1),
-        ),
+        ("404 name", error("NAME_UNKNOWN"), 99, Outcome::Absent(1)),
+        ("200 page", page(200), 99, corrupt()),
         (
             "200 JSON of no kind",
             Fault::answer(200, "", "{}"),
             99,
-            Outcome::Error("registry-corrupt", 1),
+            corrupt(),
         ),
         (
             "no media type",
@@ -457,8 +408,15 @@ async fn faults_are_outlived_or_named() {
             99,
             Outcome::Found(1),
         ),
-    ];
-    for (name, fault, times, expected) in table {
+    ]
+}
+
+#[tokio::test]
+async fn faults_are_outlived_or_named() {
+    let registry = Embedded::start().await;
+    put(&client(&registry.base("acme")), "api", "t", b"x").await;
+    let front = Front::start(registry.address());
+    for (name, fault, times, expected) in [statuses(), connections(), bodies()].concat() {
         front.reset();
         front.add(Rule::on("GET", "/manifests/").times(times).does(fault));
         assert_eq!(look_up(&front).await, expected, "{name}");
@@ -470,7 +428,7 @@ async fn retry_after_is_waited_for_up_to_a_limit() {
     let registry = Embedded::start().await;
     put(&client(&registry.base("acme")), "api", "t", b"x").await;
     let front = Front::start(registry.address());
-    let in_a_while = || (chrono::Utc::now() + chrono::Duration::seconds(3));
+    let in_a_while = || chrono::Utc::now() + chrono::Duration::seconds(3);
     let date = || in_a_while().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let table: [(&dyn Fn() -> String, u128, u128); 3] = [
         (&|| "1".to_owned(), 1000, 1900),

@@ -76,11 +76,8 @@ fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> St
         storage.display()
     );
     if let Some(certificate) = setup.certificate {
-        text += &format!(
-            "  tls: {{certificate: {}, key: {}}}\n",
-            certificate.certificate.display(),
-            certificate.key.display()
-        );
+        let (server, key) = (certificate.server.display(), certificate.key.display());
+        text.push_str(&format!("  tls: {{certificate: {server}, key: {key}}}\n"));
     }
     if let Some((user, password)) = setup.login {
         let made = Command::new("htpasswd")
@@ -89,10 +86,10 @@ fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> St
             .unwrap();
         let file = directory.join("htpasswd");
         fs::write(&file, made.stdout).unwrap();
-        text += &format!(
+        text.push_str(&format!(
             "auth:\n  htpasswd: {{realm: test, path: {}}}\n",
             file.display()
-        );
+        ));
     }
     text
 }
@@ -100,7 +97,7 @@ fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> St
 /// A certificate authority made for one test, and a certificate of it for 127.0.0.1.
 pub(crate) struct Certificate {
     pub(crate) authority: PathBuf,
-    pub(crate) certificate: PathBuf,
+    pub(crate) server: PathBuf,
     pub(crate) key: PathBuf,
     _directory: TempDir,
 }
@@ -129,7 +126,7 @@ impl Certificate {
         );
         Self {
             authority: path("authority.pem"),
-            certificate: path("server.pem"),
+            server: path("server.pem"),
             key: path("server.key"),
             _directory: directory,
         }
