@@ -77,7 +77,11 @@ fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> St
     );
     if let Some(certificate) = setup.certificate {
         let (server, key) = (certificate.server.display(), certificate.key.display());
-        text.push_str(&format!("  tls: {{certificate: {server}, key: {key}}}\n"));
+        text += "  tls:\n";
+        text.extend([
+            format!("    certificate: {server}\n"),
+            format!("    key: {key}\n"),
+        ]);
     }
     if let Some((user, password)) = setup.login {
         let made = Command::new("htpasswd")
@@ -86,10 +90,8 @@ fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> St
             .unwrap();
         let file = directory.join("htpasswd");
         fs::write(&file, made.stdout).unwrap();
-        text.push_str(&format!(
-            "auth:\n  htpasswd: {{realm: test, path: {}}}\n",
-            file.display()
-        ));
+        text += "auth:\n  htpasswd:\n    realm: test\n";
+        text.extend([format!("    path: {}\n", file.display())]);
     }
     text
 }

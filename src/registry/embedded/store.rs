@@ -135,7 +135,10 @@ impl Store {
         let mut content = manifest.media_type.clone().into_bytes();
         content.push(b'\n');
         content.extend_from_slice(&manifest.bytes);
-        write_durably(&self.manifest_file(name, &digest), &content)?;
+        let path = self.manifest_file(name, &digest);
+        if self.read(&path)?.as_ref() != Some(&content) {
+            write_durably(&path, &content)?;
+        }
         if let Some(referrer) = referrer {
             let path = self.referrers(name, &referrer.subject).join(digest.hex());
             write_durably(&path, &referrer.descriptor)?;
