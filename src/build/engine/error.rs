@@ -156,7 +156,7 @@ impl EngineError {
             }
             Self::Unreachable { source, .. } => unreachable_hint(source),
             Self::Refused { .. } => {
-                "an engine with BuildKit is needed: Docker Engine 20.10 or newer"
+                "look at what it says; builds need BuildKit, which Docker Engine has since 20.10"
             }
             Self::Interrupted { .. } => {
                 "look whether the engine still runs, then run the same command again"

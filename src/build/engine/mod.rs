@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilder};
 use tokio::sync::Mutex;
@@ -33,7 +34,7 @@ pub use error::EngineError;
 pub use event::{BuildEvent, LogStream, PushEvent, Step};
 pub use secret::{Login, Secret};
 
-use crate::model::Platform;
+use crate::model::{Digest, Platform};
 use transport::Transport;
 
 /// A container engine that answered. Cheap to clone; every request has a connection of its own.
@@ -72,6 +73,16 @@ pub struct ImageInfo {
     pub labels: BTreeMap<String, String>,
     /// Bytes of all its layers, unpacked.
     pub size: u64,
+}
+
+/// An image in a registry, as an engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteImage {
+    /// Of the manifest or index that the reference names.
+    pub digest: Digest,
+    /// Every platform that it is there for. BuildKit takes an image of a single platform for
+    /// any, so whoever builds on it for another must look here.
+    pub platforms: Vec<Platform>,
 }
 
 /// How long an engine may take to say who it is.
@@ -149,27 +160,35 @@ impl Engine {
         }
     }
 
-    /// Whether the engine reaches the registry that holds, or would hold, the image `reference`:
-    /// it is asked to look there. Meant for a registry on this machine's loopback, which an
-    /// engine in a virtual machine or elsewhere does not reach.
-    pub async fn reaches(&self, reference: &str) -> Result<(), EngineError> {
+    /// Lets the engine look for an image in its registry; `None` if the registry does not have it.
+    ///
+    /// That it answers at all shows that the engine reaches the registry. For one on this
+    /// machine's loopback, which an engine in a virtual machine or elsewhere does not reach, a
+    /// digest that is known shows that it is not another one on a loopback of the engine's own.
+    pub async fn look_up(
+        &self,
+        reference: &str,
+        login: Option<&Login>,
+    ) -> Result<Option<RemoteImage>, EngineError> {
         let registry = reference.split('/').next().unwrap_or_default();
-        match self.docker.inspect_registry_image(reference, None).await {
-            // An answer about the image or the credentials came from the registry.
-            Ok(_)
-            | Err(BollardError::DockerResponseServerError {
-                status_code: 401 | 403 | 404,
-                ..
-            }) => Ok(()),
-            Err(BollardError::DockerResponseServerError { message, .. }) => {
-                Err(EngineError::Remote {
-                    address: self.info.address.clone(),
-                    registry: registry.to_owned(),
-                    reason: message,
-                })
-            }
-            Err(error) => Err(self.error(&format!("look at {reference}"), error)),
-        }
+        let credentials = login.map(|login| bollard_credentials(registry, login));
+        let looked = self
+            .docker
+            .inspect_registry_image(reference, credentials)
+            .await;
+        let reason = match looked {
+            Ok(found) => return remote_image(found).map(Some),
+            Err(BollardError::DockerResponseServerError {
+                status_code: 404, ..
+            }) => return Ok(None),
+            Err(BollardError::DockerResponseServerError { message, .. }) => message,
+            Err(error) => return Err(self.error(&format!("look for {reference}"), error)),
+        };
+        Err(EngineError::Remote {
+            address: self.info.address.clone(),
+            registry: registry.to_owned(),
+            reason,
+        })
     }
 
     /// The API version's part of a path.
@@ -196,8 +215,16 @@ fn docker(transport: &Transport) -> Result<Docker, EngineError> {
 
 async fn greet(transport: &Transport, docker: &Docker) -> Result<EngineInfo, EngineError> {
     let action = "tell its version";
-    let told = docker.version().await;
-    let told = told.map_err(|error| bollard_error(transport, action, error))?;
+    let told = docker.version().await.map_err(|error| {
+        match bollard_error(transport, action, error) {
+            // What breaks before a first word was said never stood: TLS and ssh show it late.
+            EngineError::Interrupted { reason, .. } => EngineError::Unreachable {
+                address: transport.endpoint().to_string(),
+                source: io::Error::other(reason),
+            },
+            other => other,
+        }
+    })?;
     let lacking = || EngineError::Interrupted {
         action: action.to_owned(),
         reason: "version, operating system or architecture is missing".to_owned(),
@@ -248,6 +275,34 @@ fn image_info(image: bollard::models::ImageInspect) -> ImageInfo {
             .size
             .and_then(|size| u64::try_from(size).ok())
             .unwrap_or(0),
+    }
+}
+
+fn remote_image(found: bollard::models::DistributionInspect) -> Result<RemoteImage, EngineError> {
+    let digest = found.descriptor.digest.unwrap_or_default();
+    Ok(RemoteImage {
+        digest: digest.parse().map_err(|error| EngineError::Interrupted {
+            action: "look for an image".to_owned(),
+            reason: format!("{error}"),
+        })?,
+        platforms: found.platforms.into_iter().map(platform).collect(),
+    })
+}
+
+fn platform(stated: bollard::models::OciPlatform) -> Platform {
+    Platform {
+        os: stated.os.unwrap_or_default(),
+        architecture: stated.architecture.unwrap_or_default(),
+        variant: stated.variant.filter(|variant| !variant.is_empty()),
+    }
+}
+
+fn bollard_credentials(registry: &str, login: &Login) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(login.username.clone()),
+        password: Some(String::from_utf8_lossy(login.password.reveal()).into_owned()),
+        serveraddress: Some(registry.to_owned()),
+        ..DockerCredentials::default()
     }
 }
 

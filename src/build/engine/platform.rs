@@ -241,3 +241,52 @@ impl Fields<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn knows_the_architectures_that_emulators_know() {
+        for name in [
+            "amd64", "386", "arm64", "arm", "riscv64", "ppc64le", "s390x",
+        ] {
+            let platform = format!("linux/{name}").parse().unwrap();
+            assert!(program(&platform).is_some(), "{name}");
+        }
+        assert_eq!(program(&"windows/amd64".parse().unwrap()), None);
+        assert_eq!(program(&"linux/vax".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn headers_are_of_the_right_width_and_byte_order() {
+        // e_type, e_machine, e_version; then the number of segments.
+        let s390x = elf(&architecture("s390x").unwrap());
+        assert_eq!(s390x[..6], *b"\x7fELF\x02\x02");
+        assert_eq!(s390x[16..24], [0, 2, 0, 22, 0, 0, 0, 1]);
+        assert_eq!(
+            (s390x[56..58].to_vec(), s390x.len()),
+            (vec![0, 1], 64 + 56 + 6)
+        );
+        let arm = elf(&architecture("arm").unwrap());
+        assert_eq!(arm[..6], *b"\x7fELF\x01\x01");
+        assert_eq!(arm[16..24], [2, 0, 40, 0, 1, 0, 0, 0]);
+        assert_eq!(
+            (arm[44..46].to_vec(), arm.len()),
+            (vec![1, 0], 52 + 32 + 12)
+        );
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn the_program_ends_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("probe");
+        std::fs::write(&path, elf(&architecture("amd64").unwrap())).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(Command::new(&path).status().unwrap().success());
+    }
+}

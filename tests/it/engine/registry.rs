@@ -1,0 +1,275 @@
+//! Pushing to a registry, pulling from it, and using the layer cache in it.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use waybill::build::engine::{BuildEvent, Login, Secret};
+use waybill::build::tar::ContextStream;
+use waybill::model::Platform;
+use waybill::problem::{Class, Diagnose};
+
+use super::{Tag, build, context, docker, engine, nothing_more, wait_for};
+
+/// A docker-registry on a free port of this machine; it ends, and its data go, with this value.
+struct Registry {
+    process: Child,
+    host: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Registry {
+    async fn start(auth: bool) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().display();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let host = format!("127.0.0.1:{port}");
+        let mut config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: {host}}}\n"
+        );
+        if auth {
+            let users = Command::new("htpasswd")
+                .args(["-Bbn", USER, PASSWORD])
+                .output()
+                .unwrap();
+            std::fs::write(directory.path().join("users"), users.stdout).unwrap();
+            config += &format!("auth: {{htpasswd: {{realm: test, path: {root}/users}}}}\n");
+        }
+        let file = directory.path().join("config.yml");
+        std::fs::write(&file, config).unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("the registry listens", || {
+            std::net::TcpStream::connect(&host).is_ok()
+        })
+        .await;
+        Self {
+            process,
+            host,
+            _directory: directory,
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+const USER: &str = "tester";
+
+const PASSWORD: &str = "correct-horse";
+
+fn login(password: &str) -> Login {
+    Login {
+        username: USER.into(),
+        password: Secret::new(password),
+    }
+}
+
+fn skopeo(args: &[&str]) -> String {
+    let output = Command::new("skopeo")
+        .arg("inspect")
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_push_returns_the_registrys_digest() {
+    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(false).await);
+    build(&engine, &tag.build(), context("", nothing_more))
+        .await
+        .0
+        .unwrap();
+    let remote = Tag(format!("{}/some/name:v1", registry.host));
+    assert_eq!(engine.look_up(&remote.0, None).await.unwrap(), None);
+    engine.tag(&tag.0, &remote.0).await.unwrap();
+    let events = Mutex::new(Vec::new());
+    let listener = |event| events.lock().unwrap().push(event);
+    let digest = engine.push(&remote.0, None, &listener).await.unwrap();
+    let image = format!("docker://{}", remote.0);
+    let held = skopeo(&["--tls-verify=false", "--format", "{{.Digest}}", &image]);
+    assert_eq!(digest.to_string(), held);
+    let found = engine.look_up(&remote.0, None).await.unwrap().unwrap();
+    assert_eq!(
+        (found.digest, found.platforms),
+        (digest, vec![Platform::default()])
+    );
+    let events = events.into_inner().unwrap();
+    assert!(
+        events
+            .iter()
+            .any(|event| event.layer.is_some() && event.total.is_some()),
+        "{events:?}"
+    );
+    let info = engine.inspect(&remote.0).await.unwrap().unwrap();
+    assert_eq!(
+        info.repo_digests,
+        [format!("{}/some/name@{digest}", registry.host)]
+    );
+    engine.remove(&remote.0).await.unwrap();
+    assert_eq!(engine.inspect(&remote.0).await.unwrap(), None);
+    assert!(
+        engine.inspect(&tag.0).await.unwrap().is_some(),
+        "only the name went"
+    );
+    engine.remove(&remote.0).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_registry_that_the_engine_does_not_reach_is_said_so() {
+    let error = engine()
+        .await
+        .look_up("127.0.0.1:1/x:y", None)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.class(), error.problems()[0].code),
+        (Class::Unreachable, "engine-remote")
+    );
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_push_that_is_refused_names_what_and_never_shows_the_password() {
+    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(true).await);
+    build(&engine, &tag.build(), context("", nothing_more))
+        .await
+        .0
+        .unwrap();
+    let remote = Tag(format!("{}/name:v1", registry.host));
+    engine.tag(&tag.0, &remote.0).await.unwrap();
+    for login in [None, Some(login("wrong-horse"))] {
+        let error = engine
+            .push(&remote.0, login.as_ref(), &|_| ())
+            .await
+            .unwrap_err();
+        assert_eq!(error.problems()[0].code, "push-failed");
+        assert!(error.to_string().contains(&remote.0), "{error}");
+        assert!(!format!("{error:?}{login:?}").contains("wrong-horse"));
+    }
+    engine
+        .push(&remote.0, Some(&login(PASSWORD)), &|_| ())
+        .await
+        .unwrap();
+    let absent = format!("{}/name:absent", registry.host);
+    let error = engine
+        .push(&absent, Some(&login(PASSWORD)), &|_| ())
+        .await
+        .unwrap_err();
+    assert_eq!(error.problems()[0].code, "push-failed", "{error}");
+}
+
+#[tokio::test]
+async fn bases_are_pulled_with_the_credentials_of_their_registry() {
+    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(true).await);
+    let base = Tag(format!("{}/base:v1", registry.host));
+    let mut request = tag.build();
+    request.labels.insert("base".into(), tag.0.clone());
+    build(&engine, &request, context("", nothing_more))
+        .await
+        .0
+        .unwrap();
+    engine.tag(&tag.0, &base.0).await.unwrap();
+    let digest = engine
+        .push(&base.0, Some(&login(PASSWORD)), &|_| ())
+        .await
+        .unwrap();
+    engine.remove(&base.0).await.unwrap();
+    engine.remove(&tag.0).await.unwrap();
+    let from = format!(
+        "FROM {}/base@{digest}\nRUN /bin/busybox true\n",
+        registry.host
+    );
+    let on_base = || {
+        let from = from.clone();
+        ContextStream::spawn(move |tar| tar.bytes(b"Dockerfile", false, from.as_bytes()))
+    };
+    let mut request = tag.build();
+    for logins in [vec![], vec![("elsewhere:1".to_owned(), login(PASSWORD))]] {
+        request.logins = logins.into_iter().collect();
+        let error = build(&engine, &request, on_base()).await.0.unwrap_err();
+        assert_eq!(error.problems()[0].code, "build-failed", "{error}");
+    }
+    request.logins = [(registry.host.clone(), login(PASSWORD))].into();
+    build(&engine, &request, on_base()).await.0.unwrap();
+}
+
+#[tokio::test]
+async fn an_inline_cache_is_exported_and_used() {
+    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(false).await);
+    let mark = tag.0.replace(':', "-");
+    let dockerfile = format!("RUN /bin/busybox date > /{mark}\n");
+    let remote = Tag(format!("{}/cached:v1", registry.host));
+    let mut request = tag.build();
+    (request.no_cache, request.inline_cache) = (false, true);
+    let first = build(&engine, &request, context(&dockerfile, nothing_more))
+        .await
+        .0
+        .unwrap();
+    engine.tag(&tag.0, &remote.0).await.unwrap();
+    engine.push(&remote.0, None, &|_| ()).await.unwrap();
+    let config = skopeo(&[
+        "--tls-verify=false",
+        "--raw",
+        "--config",
+        &format!("docker://{}", remote.0),
+    ]);
+    assert!(config.contains("moby.buildkit.cache"), "{config}");
+    engine.remove(&remote.0).await.unwrap();
+    engine.remove(&tag.0).await.unwrap();
+    forget_step(&mark);
+
+    let cached = |events: &[BuildEvent]| {
+        events.iter().any(|event| matches!(event, BuildEvent::Step(step) if step.cached && step.name.contains(&mark)))
+    };
+    let alone = Tag::new();
+    let (result, _, events) =
+        build(&engine, &alone.build(), context(&dockerfile, nothing_more)).await;
+    assert_ne!(result.unwrap().id, first.id);
+    assert!(!cached(&events));
+    drop(alone);
+    forget_step(&mark);
+    request.cache_from = vec![remote.0.clone()];
+    let (result, _, events) = build(&engine, &request, context(&dockerfile, nothing_more)).await;
+    result.unwrap();
+    assert!(cached(&events), "{events:#?}");
+}
+
+/// Removes the steps whose command holds `mark` from the engine's own build cache.
+fn forget_step(mark: &str) {
+    let socket = [
+        "-s",
+        "--unix-socket",
+        "/var/run/docker.sock",
+        "http://docker/system/df",
+    ];
+    let answer = Command::new("curl").args(socket).output().unwrap().stdout;
+    let usage: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    let records = usage["BuildCache"].as_array().unwrap().iter();
+    let marked =
+        |record: &&serde_json::Value| record["Description"].as_str().unwrap().contains(mark);
+    for record in records.filter(marked) {
+        let filter = format!("id={}", record["ID"].as_str().unwrap());
+        let out = docker(&["builder", "prune", "--all", "--force", "--filter", &filter]);
+        assert!(out.contains("Deleted build cache objects"), "{out}");
+    }
+}
