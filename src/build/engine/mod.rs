@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::auth::DockerCredentials;
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilder};
 use tokio::sync::Mutex;
@@ -171,7 +170,7 @@ impl Engine {
         login: Option<&Login>,
     ) -> Result<Option<RemoteImage>, EngineError> {
         let registry = reference.split('/').next().unwrap_or_default();
-        let credentials = login.map(|login| bollard_credentials(registry, login));
+        let credentials = login.map(|login| login.for_engine(registry));
         let looked = self
             .docker
             .inspect_registry_image(reference, credentials)
@@ -294,15 +293,6 @@ fn platform(stated: bollard::models::OciPlatform) -> Platform {
         os: stated.os.unwrap_or_default(),
         architecture: stated.architecture.unwrap_or_default(),
         variant: stated.variant.filter(|variant| !variant.is_empty()),
-    }
-}
-
-fn bollard_credentials(registry: &str, login: &Login) -> DockerCredentials {
-    DockerCredentials {
-        username: Some(login.username.clone()),
-        password: Some(String::from_utf8_lossy(login.password.reveal()).into_owned()),
-        serveraddress: Some(registry.to_owned()),
-        ..DockerCredentials::default()
     }
 }
 

@@ -4,7 +4,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
-use serde_json::json;
 
 use super::event::PushEvent;
 use super::message::{Message, Messages};
@@ -30,7 +29,7 @@ impl Engine {
         };
         let broken = |error| self.transport.error(ACTION, error);
         let mut request = self.push_request(reference).map_err(broken)?;
-        let header = credentials(reference, login).ok_or_else(|| failed(NOT_TEXT.to_owned()))?;
+        let header = credentials(reference, login).map_err(broken)?;
         request.headers_mut().insert("X-Registry-Auth", header);
         let exchange = self.transport.exchange(request).await.map_err(broken)?;
         if exchange.response.status() != StatusCode::OK {
@@ -57,22 +56,19 @@ impl Engine {
     }
 }
 
-const NOT_TEXT: &str = "the password is no text";
-
-/// The header that carries the credentials; an empty object stands for none.
-fn credentials(reference: &str, login: Option<&Login>) -> Option<HeaderValue> {
+/// The header that carries the credentials; one without any stands for none.
+fn credentials(reference: &str, login: Option<&Login>) -> Result<HeaderValue, TransportError> {
     let host = reference.split('/').next().unwrap_or_default();
-    let value = match login {
-        None => json!({}),
-        Some(login) => json!({
-            "username": login.username,
-            "password": std::str::from_utf8(login.password.reveal()).ok()?,
-            "serveraddress": host,
-        }),
-    };
-    let mut header = HeaderValue::try_from(URL_SAFE.encode(value.to_string())).ok()?;
+    let credentials = login
+        .map(|login| login.for_engine(host))
+        .unwrap_or_default();
+    let json = serde_json::to_vec(&credentials).map_err(|error| error.to_string());
+    let header = json.and_then(|json| {
+        HeaderValue::try_from(URL_SAFE.encode(json)).map_err(|error| error.to_string())
+    });
+    let mut header = header.map_err(TransportError::Request)?;
     header.set_sensitive(true);
-    Some(header)
+    Ok(header)
 }
 
 fn digest_of(message: &Message) -> Option<Digest> {

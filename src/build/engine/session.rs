@@ -145,12 +145,11 @@ impl Auth for Offer {
         let Some(login) = self.logins.get(host) else {
             return Ok(Response::new(CredentialsResponse::default()));
         };
-        let secret = String::from_utf8(login.password.reveal().to_vec());
-        let secret =
-            secret.map_err(|_| Status::failed_precondition("a password that is no text"))?;
+        // BuildKit takes a secret without a name for a refresh token.
+        let login = login.for_engine(host);
         Ok(Response::new(CredentialsResponse {
-            username: login.username.clone(),
-            secret,
+            username: login.username.unwrap_or_default(),
+            secret: login.password.or(login.identitytoken).unwrap_or_default(),
         }))
     }
 
@@ -213,5 +212,69 @@ impl Health for Alive {
         _: tonic::Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("not asked for by BuildKit"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn credentials(offer: &Offer, host: &str) -> CredentialsResponse {
+        let request = CredentialsRequest { host: host.into() };
+        let answer = offer.credentials(tonic::Request::new(request)).await;
+        answer.unwrap().into_inner()
+    }
+
+    #[tokio::test]
+    async fn credentials_go_to_their_host_only() {
+        let login = Login::Password {
+            username: "me".into(),
+            password: Secret::new("word"),
+        };
+        let logins = [
+            ("docker.io".into(), login),
+            ("b:1".into(), Login::Identity(Secret::new("token"))),
+        ];
+        let offer = Offer {
+            secrets: Arc::default(),
+            logins: Arc::new(logins.into()),
+        };
+        let hub = credentials(&offer, "registry-1.docker.io").await;
+        assert_eq!((hub.username.as_str(), hub.secret.as_str()), ("me", "word"));
+        let other = credentials(&offer, "b:1").await;
+        assert_eq!(
+            (other.username.as_str(), other.secret.as_str()),
+            ("", "token")
+        );
+        assert_eq!(
+            credentials(&offer, "b").await,
+            CredentialsResponse::default()
+        );
+    }
+
+    #[tokio::test]
+    async fn secrets_are_given_by_id_and_not_beyond_buildkits_size() {
+        let secrets = [
+            ("a", vec![1; LARGEST_SECRET]),
+            ("b", vec![1; LARGEST_SECRET + 1]),
+        ];
+        let secrets = secrets.map(|(id, bytes)| (id.to_owned(), Secret::new(bytes)));
+        let offer = Offer {
+            secrets: Arc::new(secrets.into()),
+            logins: Arc::default(),
+        };
+        let ask = async |id: &str| {
+            let request = GetSecretRequest {
+                id: id.into(),
+                ..GetSecretRequest::default()
+            };
+            let answer = offer.get_secret(tonic::Request::new(request)).await;
+            answer
+                .map(|answer| answer.into_inner().data.len())
+                .map_err(|status| status.code())
+        };
+        assert_eq!(ask("a").await, Ok(LARGEST_SECRET));
+        assert_eq!(ask("b").await, Err(tonic::Code::FailedPrecondition));
+        assert_eq!(ask("c").await, Err(tonic::Code::NotFound));
     }
 }

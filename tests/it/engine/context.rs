@@ -1,6 +1,6 @@
 //! What happens to the context on its way.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -128,7 +128,7 @@ async fn strange_paths_arrive_as_they_are() {
     assert!(line("./big").starts_with("644 0:0 946684800"), "{output}");
     assert!(line("./link").contains("->"), "{output}");
     assert!(
-        output.contains(&Digest::of(&[7; 1_000_001]).hex()),
+        output.contains(&Digest::of(&vec![7; 1_000_001]).hex()),
         "the ignore file is not applied again: {output}"
     );
 }
@@ -145,6 +145,7 @@ fn a_large_context_with_a_secret_takes_little_memory() {
     assert!(peak < 100 * 1024, "{peak} KiB for a context of 300 MiB");
 }
 
+#[expect(clippy::print_stdout, reason = "this is how the process answers")]
 #[tokio::test]
 #[ignore = "run by a_large_context_with_a_secret_takes_little_memory, to measure its process"]
 async fn builds_a_large_context() {

@@ -79,6 +79,7 @@ fn context(
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "stands where more could fail")]
 fn nothing_more(_: &mut TarWriter<'_>) -> Result<(), Failure> {
     Ok(())
 }
@@ -145,11 +146,11 @@ fn in_process_of_its_own(test: &str, variables: &[(&str, &str)]) -> String {
         .envs(variables.iter().copied())
         .output()
         .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text).into_owned();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
     assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}"
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
     );
-    text
+    said
 }

@@ -37,7 +37,7 @@ impl Registry {
                 .output()
                 .unwrap();
             std::fs::write(directory.path().join("users"), users.stdout).unwrap();
-            config += &format!("auth: {{htpasswd: {{realm: test, path: {root}/users}}}}\n");
+            config = format!("{config}auth: {{htpasswd: {{realm: test, path: {root}/users}}}}\n");
         }
         let file = directory.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
@@ -72,7 +72,7 @@ const USER: &str = "tester";
 const PASSWORD: &str = "correct-horse";
 
 fn login(password: &str) -> Login {
-    Login {
+    Login::Password {
         username: USER.into(),
         password: Secret::new(password),
     }
