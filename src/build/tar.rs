@@ -340,3 +340,109 @@ fn failure(message: impl Into<String>) -> Failure {
             .hint("run the build again; if it stays, look at the file that is named"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(write: impl FnOnce(&mut TarWriter<'_>) -> Result<(), Failure>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = TarWriter::new(&mut out);
+        write(&mut writer).unwrap();
+        writer.finish().unwrap();
+        out
+    }
+
+    /// Kind, path, target, mode, and size, as another reader sees them.
+    type Seen = (EntryType, Vec<u8>, Option<Vec<u8>>, u32, u64);
+
+    fn entries(archive: &[u8]) -> Vec<Seen> {
+        let mut archive = tar::Archive::new(archive);
+        let entries = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            let target = entry.link_name_bytes().map(|target| target.to_vec());
+            let (header, path) = (entry.header(), entry.path_bytes().to_vec());
+            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+            assert_eq!(header.mtime().unwrap(), MODIFIED);
+            (
+                header.entry_type(),
+                path,
+                target,
+                header.mode().unwrap(),
+                entry.size(),
+            )
+        });
+        entries.collect()
+    }
+
+    #[test]
+    fn another_reader_sees_what_was_written() {
+        let long = [b"d/".repeat(90), b"\xff".repeat(130)].concat();
+        let archive = archive(|tar| {
+            tar.bytes(b"a/b/run", true, b"content")?;
+            tar.link(b"a/link", &b"t".repeat(101))?;
+            tar.directory(b"a/b")?;
+            tar.bytes(&b"n".repeat(100), false, &[0; 512])?;
+            tar.bytes(&long, false, b"")
+        });
+        assert_eq!(archive.len() % BLOCK, 0);
+        let entries = entries(&archive);
+        let directory = |path: &[u8]| (EntryType::Directory, path.to_vec(), None, 0o755, 0);
+        assert_eq!(entries[0], directory(b"a/"));
+        assert_eq!(entries[1], directory(b"a/b/"));
+        assert_eq!(
+            entries[2],
+            (EntryType::Regular, b"a/b/run".to_vec(), None, 0o755, 7)
+        );
+        let target = Some(b"t".repeat(101));
+        assert_eq!(
+            entries[3],
+            (EntryType::Symlink, b"a/link".to_vec(), target, 0o777, 0)
+        );
+        assert_eq!(
+            entries[4],
+            (EntryType::Regular, b"n".repeat(100), None, 0o644, 512)
+        );
+        assert_eq!(entries.len(), 5 + 90 + 1, "each directory once");
+        assert_eq!(entries[95], (EntryType::Regular, long, None, 0o644, 0));
+    }
+
+    #[test]
+    fn the_same_entries_are_the_same_bytes() {
+        let one = || archive(|tar| tar.bytes(b"a/b", false, b"x"));
+        assert_eq!(one(), one());
+    }
+
+    #[test]
+    fn paths_that_leave_the_context_are_refused() {
+        let mut out = Vec::new();
+        let mut writer = TarWriter::new(&mut out);
+        for bad in [
+            &b""[..],
+            b"/a",
+            b"a/",
+            b"a//b",
+            b"../a",
+            b"a/../b",
+            b"./a",
+            b"a\0b",
+        ] {
+            assert!(writer.bytes(bad, false, b"").is_err(), "{bad:?}");
+            assert!(writer.link(bad, b"x").is_err() && writer.directory(bad).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_whole_archive_ends_without_an_error() {
+        let mut stream = ContextStream::spawn(|tar| tar.bytes(b"a", false, &vec![1; 3 * CHUNK]));
+        let mut bytes = Vec::new();
+        while let Some(part) = stream.next().await {
+            bytes.extend_from_slice(&part.unwrap());
+        }
+        assert_eq!(entries(&bytes).len(), 1);
+        assert_eq!(stream.taken().load(Ordering::Relaxed), length(&bytes));
+
+        let mut stream = ContextStream::spawn(|_| panic!("as meant"));
+        assert!(stream.next().await.unwrap().is_err());
+    }
+}

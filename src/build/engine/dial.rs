@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -30,6 +31,9 @@ pub(super) struct Dialer {
 
 /// How long a host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// After how much silence a connection is tried.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 impl Dialer {
     /// Reads the certificates, where the endpoint has any.
@@ -80,6 +84,9 @@ impl Dialer {
     async fn dial_tcp(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
+        // A build may be silent for long: routers are kept from forgetting the connection, and a
+        // host that is gone is noticed.
+        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
         let Some(tls) = &self.tls else {
             return Ok(Box::new(stream));
         };

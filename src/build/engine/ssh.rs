@@ -52,7 +52,8 @@ pub(super) fn connect(destination: &Destination<'_>) -> io::Result<SshStream> {
 
 fn command(destination: &Destination<'_>) -> Command {
     let mut command = Command::new("ssh");
-    command.args(["-T", "-o", "ConnectTimeout=30", "-o", "BatchMode=yes"]);
+    command.args(["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30"]);
+    command.args(["-o", "ServerAliveInterval=30"]);
     if let Some(user) = destination.user {
         command.args(["-l", user]);
     }

@@ -1,7 +1,6 @@
 //! Answers that a real engine gives seldom, from a scripted one.
 
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
@@ -25,9 +24,11 @@ async fn scripted(directory: &Path, answers: &'static [(&'static str, &'static s
                 let answer = answers.iter().find(|(part, _)| target.contains(part));
                 let answer = answer.unwrap_or_else(|| panic!("not expected: {target}")).1;
                 stream.write_all(answer.as_bytes()).await.unwrap();
-                if answer.contains("101") {
-                    tokio::time::sleep(Duration::from_secs(60)).await;
+                if !answer.contains("101") {
+                    stream.shutdown().await.unwrap();
                 }
+                // The rest of the request; a socket closed before would break the answer off.
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
             });
         }
     });
