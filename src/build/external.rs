@@ -64,7 +64,7 @@ async fn ask(name: &str) -> Option<Pinned> {
 /// What the engine needs to pull from a registry.
 pub(super) async fn login(credentials: &Credentials, host: &str) -> Option<Login> {
     let (username, password) = credentials.login(host).await.ok()??;
-    Some(Login {
+    Some(Login::Password {
         username,
         password: Secret::new(password.reveal()),
     })

@@ -100,7 +100,8 @@ async fn build(
     let engine = Engine::connect().await?;
     let client = bases.bases.registry.client().clone();
     if client.base().is_loopback() {
-        engine.reaches(&client.base().name("waybill-probe")).await?;
+        let image = client.base().name("waybill-probe");
+        engine.look_up(&image, None).await?;
     }
     let inputs = planning
         .plan

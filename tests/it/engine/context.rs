@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use waybill::build::engine::{BuildEvent, EngineError, Secret};
 use waybill::model::Digest;
 use waybill::problem::{Class, Diagnose, Failure, Problem};
 
-use super::{Tag, build, context, copied, engine, find, in_process_of_its_own};
+use super::{Tag, build, context, copied, engine, find, in_process_of_its_own, wait_for};
 
 #[tokio::test]
 async fn an_error_in_the_middle_of_the_context_is_the_builds_error() {
@@ -68,9 +69,12 @@ async fn giving_up_during_the_upload_ends_the_writer() {
         result
     });
     let request = tag.build();
-    let build = engine.build(&request, endless, &|_| ());
-    let given_up = tokio::time::timeout(Duration::from_secs(1), build).await;
-    assert!(given_up.is_err());
+    let sent = AtomicBool::new(false);
+    let listener = |_| sent.store(true, Ordering::Relaxed);
+    tokio::select! {
+        result = engine.build(&request, endless, &listener) => panic!("{result:?}"),
+        () = wait_for("the upload goes on", || sent.load(Ordering::Relaxed)) => {}
+    }
     let wait = move || end.recv_timeout(Duration::from_secs(20));
     assert_eq!(tokio::task::spawn_blocking(wait).await.unwrap(), Ok(true));
 }
