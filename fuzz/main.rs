@@ -21,19 +21,31 @@ static PLANTED: LazyLock<bool> =
     LazyLock::new(|| std::env::var_os("WAYBILL_FUZZ_PLANTED").is_some());
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    (TARGET.run)(data);
     if *PLANTED {
         planted(data);
     }
+    (TARGET.run)(data);
 });
 
+/// One branch for each byte, or the fuzzer would have to guess all four at once.
 fn planted(data: &[u8]) {
-    // Nested, for a comparison of four bytes at once would be one step.
-    if data.first() == Some(&b'F')
-        && data.get(1) == Some(&b'U')
-        && data.get(2) == Some(&b'Z')
-        && data.get(3) == Some(&b'Z')
-    {
-        panic!("the planted panic");
+    let mut found = 0;
+    for (byte, expected) in data.iter().zip(b"FUZZ") {
+        if byte != expected {
+            return;
+        }
+        found += 1;
+        reached(found);
     }
+}
+
+/// A place of its own for each number, so that each is something new to the fuzzer.
+#[inline(never)]
+fn reached(found: usize) {
+    match found {
+        1 => std::hint::black_box("the first byte"),
+        2 => std::hint::black_box("the second"),
+        3 => std::hint::black_box("the third"),
+        _ => panic!("the planted panic"),
+    };
 }

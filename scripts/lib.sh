@@ -81,9 +81,10 @@ need() {
     done
     [ "${#missing[@]}" -gt 0 ] || return 0
     if [ "$(platform)" = debian ]; then
-        local packages=()
-        for pair in "${missing[@]}"; do packages+=("${pair#*=}"); done
-        install_packages "${packages[@]}"
+        local packages
+        packages="$(printf '%s\n' "${missing[@]#*=}" | sort -u)"
+        # shellcheck disable=SC2086 # A list of words.
+        install_packages $packages
         for pair in "${missing[@]}"; do
             have "${pair%%=*}" || setup_error "${pair#*=} is installed, but '${pair%%=*}' is not there"
         done
@@ -204,11 +205,13 @@ start_engine() {
     fi
     local waited=0
     until open_engine_socket && engine_answers; do
-        if [ "$waited" -ge 60 ]; then
-            fail "the container engine does not answer after $waited seconds; the end of $log:"
-            tail -n 30 "$log" >&2
-            [ -d /run/systemd/system ] && as_root journalctl -u docker -n 30 --no-pager >&2
-            exit "$EXIT_SETUP"
+        if [ "$waited" -ge 60 ] || grep -q '^failed to start daemon' "$log"; then
+            if [ -d /run/systemd/system ]; then
+                as_root journalctl -u docker -n 30 --no-pager >>"$log" 2>&1 || true
+            fi
+            # What it tells in passing would hide what went wrong.
+            grep -v 'level=info' "$log" | tail -n 20 >&2
+            setup_error "the container engine does not answer after $waited seconds; its log is $log"
         fi
         sleep 1
         waited=$((waited + 1))
