@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::build::engine::Engine;
 use crate::build::{ExternalImages, ImageBuilder, Keep};
 use crate::cli::args::{BuildArgs, Global};
+use crate::cli::render::progress::Progress;
 use crate::cli::session::{OpenBases, Session, now, timestamp, written_credentials};
 use crate::cli::stopped::Ended;
 use crate::cli::{exit, render, signal};
@@ -39,14 +40,15 @@ pub(in crate::cli) async fn run(session: &Session, global: &Global, args: &Build
     if args.dry_run {
         return dry_run(session, &planning.plan, &bases).await;
     }
+    let progress = Progress::new(global.progress, session.output);
     let stop = signal::stop();
+    let idle = idle_executor(session, &progress, &bases, &stop);
     let report = if has_work(&planning.plan) {
-        build(session, global, args, &bases, planning, secrets, &stop).await?
+        build(session, args, &bases, planning, secrets, idle).await?
     } else {
-        let executor = idle_executor(session, global, &bases, &stop);
-        execute(&planning.plan, &executor).await?
+        execute(&planning.plan, &idle).await?
     };
-    let ended = end(session, &report, &bases, stop.is_cancelled())?;
+    let ended = end(session, &report, &progress, &bases, stop.is_cancelled())?;
     bases.close().await;
     Ok(ended)
 }
@@ -90,12 +92,11 @@ fn check_buildable(plan: &Plan, named: &[ProjectName]) -> Result<(), GatherError
 
 async fn build(
     session: &Session,
-    global: &Global,
     args: &BuildArgs,
     bases: &OpenBases,
     planning: Planning,
     secrets: BTreeMap<String, Vec<u8>>,
-    stop: &CancellationToken,
+    idle: Executor,
 ) -> Result<Report, Failure> {
     let engine = Engine::connect().await?;
     let client = bases.bases.registry.client().clone();
@@ -145,7 +146,7 @@ async fn build(
             timeout: args.timeout,
             layer_cache: !args.no_cache,
         },
-        ..idle_executor(session, global, bases, stop)
+        ..idle
     };
     execute(&plan, &executor).await
 }
@@ -153,14 +154,14 @@ async fn build(
 /// An executor for a plan with nothing to build: it needs no engine.
 fn idle_executor(
     session: &Session,
-    global: &Global,
+    progress: &Progress,
     bases: &OpenBases,
     stop: &CancellationToken,
 ) -> Executor {
     Executor {
         bases: bases.bases.clone(),
         builder: Arc::new(NoEngine),
-        sink: render::progress::sink(global.progress, session.output),
+        sink: Arc::clone(&progress.sink),
         secrets: Secrets::default(),
         stop: stop.clone(),
         now: Arc::new(now),
@@ -203,7 +204,13 @@ fn default_jobs() -> usize {
         .min(MAX_JOBS)
 }
 
-fn end(session: &Session, report: &Report, bases: &OpenBases, interrupted: bool) -> Ended {
+fn end(
+    session: &Session,
+    report: &Report,
+    progress: &Progress,
+    bases: &OpenBases,
+    interrupted: bool,
+) -> Ended {
     if session.output.json {
         session
             .output
@@ -211,7 +218,7 @@ fn end(session: &Session, report: &Report, bases: &OpenBases, interrupted: bool)
     }
     session
         .output
-        .status(render::report::text(report, &session.output));
+        .status(render::report::text(report, progress, &session.output));
     Ok(exit_code(report, interrupted))
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::output::{Output, Style, problem_json};
+use crate::cli::render::progress::{Progress, group};
 use crate::cli::session::OpenBases;
 use crate::event::Verdict;
 use crate::execute::Report;
@@ -64,9 +65,10 @@ fn image(
     Some(bases.lasting_reference(name, image, place, built_at))
 }
 
-/// The end of a build for people: the projects that did not succeed, whole, and a line of counts.
-pub(in crate::cli) fn text(report: &Report, output: &Output) -> String {
-    let mut text = String::new();
+/// The end of a build for people: a line of counts, and the projects that did not succeed, last
+/// and whole.
+pub(in crate::cli) fn text(report: &Report, progress: &Progress, output: &Output) -> String {
+    let mut text = format!("{}\n", counts(report));
     for (name, verdict) in report.of("blocked") {
         if let Verdict::Blocked { by } = verdict {
             let word = output.paint_status(Style::Yellow, "blocked");
@@ -74,14 +76,16 @@ pub(in crate::cli) fn text(report: &Report, output: &Output) -> String {
         }
     }
     for kind in ["error", "failed"] {
-        for (_, verdict) in report.of(kind) {
+        for (name, verdict) in report.of(kind) {
+            let log = group(name, &progress.log_of(name));
+            text.push_str(&String::from_utf8_lossy(&log));
             if let Verdict::Failed { problem } | Verdict::Error { problem, .. } = verdict {
                 text.push_str(&output.render(problem));
                 text.push('\n');
             }
         }
     }
-    text.push_str(&counts(report));
+    text.truncate(text.trim_end().len());
     text
 }
 
