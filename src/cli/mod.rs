@@ -48,7 +48,7 @@ async fn run(cli: &Cli, output: Output) -> Ended {
     let session = Session::open(settings, output)?;
     match &cli.command {
         Command::Plan(args) => commands::plan::run(&session, args).await,
-        Command::Build(args) => commands::build::run(&session, &cli.global, args).await,
+        Command::Build(args) => commands::build::run(session, &cli.global, args).await,
         Command::Debug(DebugCommand::Keys) => commands::debug::keys(&session),
         Command::Debug(DebugCommand::RecordAll) => commands::debug::record_all(&session).await,
         _ => Ok(exit::DONE),

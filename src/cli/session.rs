@@ -22,6 +22,8 @@ pub(super) struct Session {
     pub(super) output: Output,
     pub(super) repository: Repository,
     pub(super) commit: CommitId,
+    /// Where `commit` stands for the work tree: the commit that is checked out there.
+    work_tree_of: Option<CommitId>,
 }
 
 /// The bases, open.
@@ -41,6 +43,22 @@ impl Session {
             output,
             repository,
             commit,
+            work_tree_of: None,
+        })
+    }
+
+    /// The same, for the work tree as it is: written to the embedded base only, whatever else is
+    /// configured is its upstream.
+    pub(super) fn in_work_tree(self) -> Result<Self, Failure> {
+        let commit = self.repository.commit_work_tree()?;
+        let settings = self.settings.with_embedded_base();
+        let work_tree_of = Some(self.repository.resolve("HEAD")?);
+        Ok(Self {
+            settings,
+            output: self.output,
+            repository: self.repository,
+            commit,
+            work_tree_of,
         })
     }
 
@@ -150,6 +168,7 @@ impl Session {
             history,
             verify: false,
             by: self.repository.identity(),
+            work_tree_of: self.work_tree_of,
         })
     }
 

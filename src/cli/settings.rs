@@ -50,6 +50,16 @@ impl Settings {
         })
     }
 
+    /// The embedded base is written, and the one that would have been is its upstream.
+    pub(super) fn with_embedded_base(self) -> Self {
+        let configured = self.registry.filter(|registry| registry != EMBEDDED);
+        Self {
+            registry: Some(EMBEDDED.to_owned()),
+            upstream: self.upstream.or(configured),
+            ..self
+        }
+    }
+
     /// The bases: flag over variable over manifest. Without `CI` in the environment the embedded
     /// registry is written, with the manifest's registry as its upstream.
     pub(super) fn bases(&self, manifest: &Manifest) -> Result<BaseNames, Failure> {

@@ -38,6 +38,8 @@ pub struct PlanRequest {
     pub verify: bool,
     /// Who asks, for taints.
     pub by: String,
+    /// Where `commit` stands for a work tree: the commit that is checked out there.
+    pub work_tree_of: Option<CommitId>,
 }
 
 /// A plan with the facts that it was made from.
@@ -58,13 +60,19 @@ pub async fn plan(
     bases: &Bases,
     request: &PlanRequest,
 ) -> Result<Planning, Failure> {
-    let facts = CommitFacts::load(
+    let mut facts = CommitFacts::load(
         repository,
         request.commit,
         &request.options,
         request.projects.as_ref(),
         true,
     )?;
+    if let Some(commit) = request
+        .work_tree_of
+        .filter(|commit| *commit != request.commit)
+    {
+        mark_work_tree(repository, request, commit, &mut facts)?;
+    }
     check_names(&facts, request)?;
     let (rebuild, mut warnings) = directives(repository, &facts)?;
     warnings.splice(0..0, facts.warnings.iter().cloned());
@@ -106,6 +114,43 @@ fn check_names(facts: &CommitFacts, request: &PlanRequest) -> Result<(), GatherE
                 commit: request.commit,
                 suggestion: nearest(name.as_str(), facts.manifest.projects.keys()),
             });
+        }
+    }
+    Ok(())
+}
+
+/// Gives a key of its own to every project whose inputs or context differ from the commit's. What
+/// is sent of a hermetic project is all in its inputs; of any other it is the build directory.
+fn mark_work_tree(
+    repository: &Repository,
+    request: &PlanRequest,
+    commit: CommitId,
+    facts: &mut CommitFacts,
+) -> Result<(), Failure> {
+    let committed = CommitFacts::load(
+        repository,
+        commit,
+        &request.options,
+        request.projects.as_ref(),
+        true,
+    );
+    // A commit without a manifest has nothing to be compared with: everything differs.
+    let committed = committed.ok();
+    let (now, then) = (
+        repository.snapshot_of_tree(facts.commit.tree)?,
+        repository.snapshot(commit)?,
+    );
+    for (name, project) in &mut facts.projects {
+        let build_dir = &project.inputs.recipe.build_dir;
+        let here = now.entry(build_dir)?;
+        let before = committed
+            .as_ref()
+            .and_then(|facts| facts.projects.get(name));
+        let same_inputs = before.is_some_and(|before| before.inputs == project.inputs);
+        let same_context = project.inputs.recipe.hermetic || here == then.entry(build_dir)?;
+        if !(same_inputs && same_context) {
+            let build_dir = here.map_or(facts.commit.tree, |entry| entry.id);
+            project.own = project.own.in_work_tree(build_dir);
         }
     }
     Ok(())
@@ -192,6 +237,13 @@ impl Planner<'_> {
                 .cloned()
                 .collect();
             self.look_up(&keys, &order).await?;
+            // A record is held against those of the images that it used: they are asked for
+            // before anything is decided.
+            let more = self.used_by_records(&keys, &wanted);
+            if !more.is_empty() {
+                wanted.extend(more);
+                continue;
+            }
             self.gather_candidates(&keys, &order).await?;
             let outcome = decide(&Facts {
                 order: &order,
@@ -366,6 +418,25 @@ impl Planner<'_> {
         }
         let uses = self.uses.get(name).and_then(|uses| uses.as_ref().ok());
         Ok(uses.map(ProjectUses::projects).unwrap_or_default())
+    }
+
+    /// Projects whose images went into recorded ones, and that were not asked about yet.
+    fn used_by_records(
+        &self,
+        keys: &Keys,
+        wanted: &BTreeSet<ProjectName>,
+    ) -> BTreeSet<ProjectName> {
+        let records = wanted
+            .iter()
+            .filter_map(|name| self.records.get(&keys.get(name)?.key));
+        let used = records.filter_map(|record| match record {
+            Lookup::Found(found) => Some(found.facts.uses.keys()),
+            Lookup::Absent | Lookup::Unreadable { .. } => None,
+        });
+        used.flatten()
+            .filter(|name| !wanted.contains(*name) && self.facts.projects.contains_key(*name))
+            .cloned()
+            .collect()
     }
 
     /// Projects whose images matter and that were not asked about yet.

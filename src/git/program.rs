@@ -88,6 +88,17 @@ impl Repository {
         arguments: &[S],
         input: &[u8],
     ) -> Result<Vec<u8>, GitError> {
+        self.run_git_with(name, arguments, input, &[])
+    }
+
+    /// [`Self::run_git`], with more variables in its environment.
+    pub(super) fn run_git_with<S: AsRef<OsStr>>(
+        &self,
+        name: &str,
+        arguments: &[S],
+        input: &[u8],
+        environment: &[(&str, &OsStr)],
+    ) -> Result<Vec<u8>, GitError> {
         let failed = |error: std::io::Error| program_error(name, error.to_string());
         let stdin = if input.is_empty() {
             Stdio::null()
@@ -98,7 +109,9 @@ impl Repository {
             file.rewind().map_err(failed)?;
             file.into()
         };
-        let output = self.git(arguments).stdin(stdin).output().map_err(failed)?;
+        let mut command = self.git(arguments);
+        command.envs(environment.iter().copied());
+        let output = command.stdin(stdin).output().map_err(failed)?;
         check(name, &output)?;
         Ok(output.stdout)
     }

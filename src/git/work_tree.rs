@@ -1,10 +1,11 @@
 //! What differs between a clone and what it was made from: uncommitted changes, missing objects.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 
 use super::objects::to_gix;
 use super::{GitError, Repository};
-use crate::model::{ObjectId, RepoPath};
+use crate::model::{CommitId, ObjectId, RepoPath};
 
 /// Where the embedded registry keeps its data; never part of a build.
 const OWN_DIRECTORY: &str = ".waybill";
@@ -32,6 +33,55 @@ impl Repository {
             .map(|path| RepoPath::from_git(path.strip_suffix(b"/").unwrap_or(path)))
             .filter(|path| !path.starts_with(&own));
         Ok(paths.collect())
+    }
+
+    /// The work tree as it is, untracked files included and ignored ones not, as a commit on top
+    /// of the one that is checked out; that commit itself if nothing differs.
+    ///
+    /// As with `git stash create`, the objects are written into the repository and no reference
+    /// names them: git removes them in time. The same content gives the same commit.
+    pub fn commit_work_tree(&self) -> Result<CommitId, GitError> {
+        let head = self.commit(self.resolve("HEAD")?)?;
+        let io = |error: std::io::Error| GitError::Program {
+            command: "git add".to_owned(),
+            detail: error.to_string(),
+        };
+        let directory = tempfile::tempdir().map_err(io)?;
+        let index = directory.path().join("index");
+        let own = self.run_git("git rev-parse", &["rev-parse", "--git-path", "index"], b"")?;
+        let own = self.root().join(String::from_utf8_lossy(&own).trim_end());
+        if own.exists() {
+            // With the index at hand, git looks only at what changed.
+            std::fs::copy(own, &index).map_err(io)?;
+        }
+        let variables = [("GIT_INDEX_FILE", index.as_os_str())];
+        self.run_git_with("git add", &["add", "--all", "--", ":/"], b"", &variables)?;
+        let tree = self.run_git_with("git write-tree", &["write-tree"], b"", &variables)?;
+        let tree = object_id("git write-tree", &tree)?;
+        if tree == head.tree {
+            return Ok(head.id);
+        }
+        let date = format!("{} +0000", head.time);
+        let identity = [
+            ("GIT_AUTHOR_NAME", OsStr::new("waybill")),
+            ("GIT_AUTHOR_EMAIL", OsStr::new("waybill@localhost")),
+            ("GIT_AUTHOR_DATE", OsStr::new(&date)),
+            ("GIT_COMMITTER_NAME", OsStr::new("waybill")),
+            ("GIT_COMMITTER_EMAIL", OsStr::new("waybill@localhost")),
+            ("GIT_COMMITTER_DATE", OsStr::new(&date)),
+        ];
+        let (tree, parent) = (tree.to_string(), head.id.to_string());
+        let arguments = [
+            "commit-tree",
+            "--no-gpg-sign",
+            "-p",
+            &parent,
+            "-m",
+            "work tree",
+            &tree,
+        ];
+        let commit = self.run_git_with("git commit-tree", &arguments, b"", &identity)?;
+        object_id("git commit-tree", &commit).map(CommitId)
     }
 
     /// Makes sure that these objects are in this clone. In a partial one, those that are missing
@@ -108,4 +158,13 @@ impl Repository {
                 other => other,
             })
     }
+}
+
+/// The object id that a command printed.
+fn object_id(command: &str, output: &[u8]) -> Result<ObjectId, GitError> {
+    let text = String::from_utf8_lossy(output);
+    text.trim_end().parse().map_err(|_| GitError::Program {
+        command: command.to_owned(),
+        detail: format!("it printed no object id: {text}"),
+    })
 }

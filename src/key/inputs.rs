@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Entry, Key, Platform, ProjectName, RepoPath};
+use crate::model::{Entry, Key, ObjectId, Platform, ProjectName, RepoPath};
 
 /// The version of the encoding, part of every key.
 pub const VERSION: u64 = 1;
@@ -107,7 +107,10 @@ impl KeyInputs {
         encoder.number(self.epoch);
         self.recipe.encode(&mut encoder);
         encoder.list(&self.sources, Encoder::source);
-        OwnHash(encoder)
+        OwnHash {
+            encoder,
+            work_tree: None,
+        }
     }
 }
 
@@ -135,13 +138,39 @@ impl Recipe {
 
 /// The hash of a project's own inputs, to be finished with its dependencies' keys.
 #[derive(Clone, Debug)]
-pub struct OwnHash(Encoder);
+pub struct OwnHash {
+    encoder: Encoder,
+    /// The build directory, where it is that of a work tree which differs from its commit.
+    work_tree: Option<ObjectId>,
+}
 
 impl OwnHash {
+    /// The same inputs in a work tree that differs from its commit: a key of its own, over the
+    /// whole build directory and the word `worktree`, that no commit ever has.
+    #[must_use]
+    pub fn in_work_tree(&self, build_dir: ObjectId) -> Self {
+        Self {
+            work_tree: Some(build_dir),
+            ..self.clone()
+        }
+    }
+
     /// The key, given the effective keys of the dependencies.
     #[must_use]
     pub fn finish(&self, dependencies: &BTreeMap<ProjectName, Key>) -> Key {
-        let mut encoder = self.0.clone();
+        let key = self.finish_committed(dependencies);
+        let Some(build_dir) = self.work_tree else {
+            return key;
+        };
+        let mut encoder = Encoder::new();
+        encoder.text("worktree");
+        encoder.bytes(key.as_bytes());
+        encoder.bytes(build_dir.as_bytes());
+        encoder.finish()
+    }
+
+    fn finish_committed(&self, dependencies: &BTreeMap<ProjectName, Key>) -> Key {
+        let mut encoder = self.encoder.clone();
         encoder.list(dependencies, |encoder, (name, key)| {
             encoder.text(name.as_str());
             encoder.bytes(key.as_bytes());

@@ -91,11 +91,6 @@ pub enum Reason {
     NoDockerfile,
     /// Nothing to build: no file matches the project's patterns.
     NoSources,
-    /// Build: what is in the work tree differs from the commit.
-    Worktree {
-        /// How many of the files sent differ from the commit.
-        differing: usize,
-    },
 }
 
 /// The most changed files that a reason lists.
@@ -130,7 +125,6 @@ impl Reason {
             Self::DependencyReplaced { .. } => "dependency-replaced",
             Self::NoDockerfile => "no-dockerfile",
             Self::NoSources => "no-sources",
-            Self::Worktree { .. } => "worktree",
         }
     }
 

@@ -27,14 +27,22 @@ use crate::problem::{Class, Failure, Problem};
 /// The most images that are built at once where nobody says how many.
 const MAX_JOBS: usize = 8;
 
-pub(in crate::cli) async fn run(session: &Session, global: &Global, args: &BuildArgs) -> Ended {
+pub(in crate::cli) async fn run(session: Session, global: &Global, args: &BuildArgs) -> Ended {
+    if args.worktree {
+        let session = session.in_work_tree()?;
+        return build_session(&session, global, args).await;
+    }
+    session.note_uncommitted();
+    build_session(&session, global, args).await
+}
+
+async fn build_session(session: &Session, global: &Global, args: &BuildArgs) -> Ended {
     let secrets = read_secrets(&args.secrets)?;
     let bases = session.bases().await?;
     let mut request = session.request(&args.projects, args.history.limit)?;
     if args.force {
         request.force = request.projects.clone().unwrap_or_default();
     }
-    session.note_uncommitted();
     let planning = session.plan(&bases, &request).await?;
     check_buildable(&planning.plan, &session.names(&args.projects)?)?;
     if args.dry_run {
@@ -48,6 +56,15 @@ pub(in crate::cli) async fn run(session: &Session, global: &Global, args: &Build
     } else {
         execute(&planning.plan, &idle).await?
     };
+    if args.worktree && !session.output.json {
+        let named = session.names(&args.projects)?;
+        session.output.data(&render::report::names(
+            &named,
+            &report,
+            session.commit,
+            &bases,
+        ))?;
+    }
     let ended = end(session, &report, &progress, &bases, stop.is_cancelled())?;
     bases.close().await;
     Ok(ended)

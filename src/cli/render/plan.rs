@@ -162,6 +162,5 @@ pub(in crate::cli) fn sentence(reason: &Reason) -> String {
         }
         Reason::NoDockerfile => "no Dockerfile at this commit".to_owned(),
         Reason::NoSources => "no file matches its patterns".to_owned(),
-        Reason::Worktree { differing } => format!("{differing} files differ from the commit"),
     }
 }

@@ -40,6 +40,20 @@ pub(in crate::cli) fn document(report: &Report, commit: CommitId, bases: &OpenBa
     })
 }
 
+/// The images of these projects by the names that last, a line each.
+pub(in crate::cli) fn names(
+    projects: &[ProjectName],
+    report: &Report,
+    commit: CommitId,
+    bases: &OpenBases,
+) -> String {
+    let verdicts = projects
+        .iter()
+        .filter_map(|name| Some((name, report.verdicts.get(name)?)));
+    let images = verdicts.filter_map(|(name, (verdict, _))| image(name, verdict, commit, bases));
+    images.map(|image| format!("{image}\n")).collect()
+}
+
 /// The image that a verdict stands for, by a name that lasts.
 fn image(
     name: &ProjectName,
