@@ -346,5 +346,15 @@ pub(super) enum DebugCommand {
     /// Compute the keys of all projects, and print their number and a digest over them.
     Keys,
     /// Write a record for every key, with digests of nothing.
-    RecordAll,
+    RecordAll(RecordAllArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RecordAllArgs {
+    /// Carry the plan out as a build does, with tiny images that no engine made.
+    #[arg(long)]
+    pub(super) images: bool,
+    /// With --images: these projects fail.
+    #[arg(long, value_name = "PROJECT", requires = "images")]
+    pub(super) fail: Vec<String>,
 }

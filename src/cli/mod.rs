@@ -49,8 +49,15 @@ async fn run(cli: &Cli, output: Output) -> Ended {
     match &cli.command {
         Command::Plan(args) => commands::plan::run(&session, args).await,
         Command::Build(args) => commands::build::run(session, &cli.global, args).await,
+        Command::Image(args) => commands::image::run(&session, args).await,
+        Command::Why(args) => commands::why::run(&session, args).await,
+        Command::History(args) => commands::history::run(&session, args).await,
+        Command::Log(args) => commands::log::run(&session, args).await,
+        Command::Taint(args) => commands::taint::run(&session, args).await,
         Command::Debug(DebugCommand::Keys) => commands::debug::keys(&session),
-        Command::Debug(DebugCommand::RecordAll) => commands::debug::record_all(&session).await,
+        Command::Debug(DebugCommand::RecordAll(args)) => {
+            commands::debug::record_all(&session, args).await
+        }
         _ => Ok(exit::DONE),
     }
 }

@@ -5,8 +5,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::output::Output;
 use super::settings::{BaseNames, EMBEDDED, Settings};
-use crate::gather::{CommitOptions, LoadedManifest, PlanRequest, Planning, load_manifest, plan};
+use crate::gather::{
+    CommitFacts, CommitOptions, GatherError, Keys, LoadedManifest, PlanRequest, Planning,
+    load_manifest, plan,
+};
 use crate::git::Repository;
+use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, Ledger, LedgerError, Marker};
 use crate::model::{CommitId, Digest, ProjectName};
 use crate::plan::Place;
@@ -32,6 +36,25 @@ pub(super) struct OpenBases {
     /// Runs as long as the command.
     server: Option<embedded::Server>,
     opened: Instant,
+}
+
+/// Projects at a commit, with their keys as the taints that stand have them.
+pub(super) struct Standing {
+    pub(super) facts: CommitFacts,
+    pub(super) keys: Keys,
+}
+
+impl Standing {
+    /// The keys of a project.
+    pub(super) fn key(&self, name: &ProjectName) -> Result<&ProjectKey, Failure> {
+        self.facts.require(name)?;
+        self.keys.get(name).ok_or_else(|| {
+            let commit = self.facts.commit.id;
+            let name = name.clone();
+            let why = "it has no key";
+            GatherError::NothingToBuild { name, commit, why }.into()
+        })
+    }
 }
 
 impl Session {
@@ -174,14 +197,35 @@ impl Session {
 
     /// Project names off the command line.
     pub(super) fn names(&self, names: &[String]) -> Result<Vec<ProjectName>, Failure> {
-        names
-            .iter()
-            .map(|name| name.parse().map_err(|_| self.unknown(name)))
-            .collect()
+        names.iter().map(|name| self.name(name)).collect()
+    }
+
+    /// A project name off the command line.
+    pub(super) fn name(&self, name: &str) -> Result<ProjectName, Failure> {
+        name.parse().map_err(|_| self.unknown(name))
+    }
+
+    /// The keys of these projects at the commit, under the taints that stand.
+    ///
+    /// # Errors
+    ///
+    /// The manifest lacks one of them, or the facts could not be gathered.
+    pub(super) async fn standing(
+        &self,
+        bases: &OpenBases,
+        projects: &[ProjectName],
+    ) -> Result<Standing, Failure> {
+        let only = projects.iter().cloned().collect();
+        let options = self.commit_options();
+        let facts = CommitFacts::load(&self.repository, self.commit, &options, Some(&only), true)?;
+        projects.iter().try_for_each(|name| facts.require(name))?;
+        let tainted = bases.bases.tainted_keys().await?;
+        let keys = effective_keys(facts.in_order(), |_, _, key| tainted.contains(&key));
+        Ok(Standing { facts, keys })
     }
 
     fn unknown(&self, name: &str) -> Failure {
-        crate::gather::GatherError::UnknownProject {
+        GatherError::UnknownProject {
             name: name.to_owned(),
             commit: self.commit,
             suggestion: None,

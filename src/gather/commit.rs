@@ -100,6 +100,22 @@ impl CommitFacts {
         })
     }
 
+    /// Whether the manifest has a project of that name.
+    ///
+    /// # Errors
+    ///
+    /// It has none: [`GatherError::UnknownProject`], with the name that was meant, perhaps.
+    pub fn require(&self, name: &ProjectName) -> Result<(), GatherError> {
+        if self.manifest.projects.contains_key(name) {
+            return Ok(());
+        }
+        Err(GatherError::UnknownProject {
+            name: name.to_string(),
+            commit: self.commit.id,
+            suggestion: nearest(name.as_str(), self.manifest.projects.keys()),
+        })
+    }
+
     /// The projects in order, each with its dependencies, as [`crate::key::effective_keys`] takes
     /// them.
     pub fn in_order(&self) -> impl Iterator<Item = (&ProjectFacts, &[ProjectName])> {
@@ -108,6 +124,15 @@ impl CommitFacts {
             Some((self.projects.get(name)?, project.dependencies.as_slice()))
         })
     }
+}
+
+/// The known name that is most like a wrong one.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a ProjectName>) -> Option<ProjectName> {
+    known
+        .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known.clone())
 }
 
 /// The manifest of a commit.

@@ -9,7 +9,7 @@ use super::error::GatherError;
 use super::uses::{ProjectUses, project_uses};
 use super::{adopt, explain};
 use crate::git::{GitError, Repository};
-use crate::key::{ProjectKey, effective_keys};
+use crate::key::{KeyInputs, ProjectKey, effective_keys};
 use crate::ledger::{Bases, TaintRecord};
 use crate::model::{CommitId, Digest, Key, Platform, ProjectName, Reason};
 use crate::plan::{
@@ -48,10 +48,22 @@ pub struct Planning {
     pub facts: CommitFacts,
     /// The plan.
     pub plan: Plan,
+    /// The keys of all projects of `facts`, under the taints that stand and those that the plan
+    /// assumes.
+    pub keys: Keys,
     /// The Dockerfiles of the projects that are built, as far as they could be read.
     pub uses: BTreeMap<ProjectName, ProjectUses>,
     /// What is worth knowing about the whole.
     pub warnings: Vec<Problem>,
+}
+
+impl Planning {
+    /// The inputs of a project's key, the keys of its dependencies filled in.
+    #[must_use]
+    pub fn inputs(&self, name: &ProjectName) -> Option<KeyInputs> {
+        let own = self.facts.projects.get(name)?;
+        Some(own.with_dependencies(&self.keys.get(name)?.dependencies))
+    }
 }
 
 /// Makes the plan.
@@ -100,6 +112,7 @@ pub async fn plan(
     let uses = uses.collect();
     Ok(Planning {
         plan,
+        keys,
         uses,
         warnings,
         facts,
@@ -107,16 +120,8 @@ pub async fn plan(
 }
 
 fn check_names(facts: &CommitFacts, request: &PlanRequest) -> Result<(), GatherError> {
-    for name in request.projects.iter().flatten().chain(&request.force) {
-        if !facts.manifest.projects.contains_key(name) {
-            return Err(GatherError::UnknownProject {
-                name: name.to_string(),
-                commit: request.commit,
-                suggestion: nearest(name.as_str(), facts.manifest.projects.keys()),
-            });
-        }
-    }
-    Ok(())
+    let named = request.projects.iter().flatten().chain(&request.force);
+    named.into_iter().try_for_each(|name| facts.require(name))
 }
 
 /// Gives a key of its own to every project whose inputs or context differ from the commit's. What
@@ -156,15 +161,6 @@ fn mark_work_tree(
     Ok(())
 }
 
-/// The known name that is most like a wrong one.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a ProjectName>) -> Option<ProjectName> {
-    known
-        .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, known)| known.clone())
-}
-
 /// `[ci rebuild]` in the commit's message, and for a merge in its second parent's.
 fn directives(
     repository: &Repository,
@@ -196,7 +192,8 @@ fn directives(
     Ok((rebuild, warnings))
 }
 
-type Keys = BTreeMap<ProjectName, ProjectKey>;
+/// The keys of projects by name.
+pub type Keys = BTreeMap<ProjectName, ProjectKey>;
 
 struct Planner<'a> {
     repository: &'a Repository,

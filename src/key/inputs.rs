@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use serde::ser::SerializeStruct as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{Entry, Key, ObjectId, Platform, ProjectName, RepoPath};
@@ -35,6 +36,7 @@ pub struct KeyInputs {
 #[serde(rename_all = "camelCase")]
 pub struct Recipe {
     /// `buildDir`, links followed.
+    #[serde(flatten, serialize_with = "serialize_build_dir")]
     pub build_dir: RepoPath,
     /// The Dockerfile; `None` if the commit has none.
     pub dockerfile: Option<Source>,
@@ -79,14 +81,37 @@ impl Source {
 }
 
 impl Serialize for Source {
+    /// `path`, `mode` and `id`; where the path's text is not the path itself, `pathBytes` has its
+    /// bytes in hexadecimal.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct as _;
-        let mut row = serializer.serialize_struct("Source", 3)?;
+        let bytes = bytes_beside_text(&self.path);
+        let mut row = serializer.serialize_struct("Source", 3 + usize::from(bytes.is_some()))?;
         row.serialize_field("path", &self.path)?;
+        if let Some(bytes) = bytes {
+            row.serialize_field("pathBytes", &bytes)?;
+        }
         row.serialize_field("mode", self.entry.mode.octal())?;
         row.serialize_field("id", &self.entry.id.to_string())?;
         row.end()
     }
+}
+
+fn serialize_build_dir<S: serde::Serializer>(
+    path: &RepoPath,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let bytes = bytes_beside_text(path);
+    let mut row = serializer.serialize_struct("BuildDir", 1 + usize::from(bytes.is_some()))?;
+    row.serialize_field("buildDir", path)?;
+    if let Some(bytes) = bytes {
+        row.serialize_field("buildDirBytes", &bytes)?;
+    }
+    row.end()
+}
+
+/// The bytes of a path whose text is not the path itself: the root, and what is percent-encoded.
+fn bytes_beside_text(path: &RepoPath) -> Option<String> {
+    (path.to_string().as_bytes() != path.as_bytes()).then(|| hex::encode(path.as_bytes()))
 }
 
 impl KeyInputs {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{KeyInputs, Matcher, OwnHash, Recipe, Source};
 use crate::manifest::{Manifest, Pattern, Project};
-use crate::model::{Mode, ProjectName, RepoPath, Resolved, Tree};
+use crate::model::{Key, Mode, ProjectName, RepoPath, Resolved, Tree};
 
 /// A project as it stands at a commit: the inputs of its key but for its dependencies' keys, and
 /// what building and explaining it need to know.
@@ -136,6 +136,15 @@ impl ProjectFacts {
     #[must_use]
     pub const fn name(&self) -> &ProjectName {
         &self.inputs.project
+    }
+
+    /// The whole inputs of the key, given the effective keys of the dependencies.
+    #[must_use]
+    pub fn with_dependencies(&self, dependencies: &BTreeMap<ProjectName, Key>) -> KeyInputs {
+        KeyInputs {
+            dependencies: dependencies.clone(),
+            ..self.inputs.clone()
+        }
     }
 }
 

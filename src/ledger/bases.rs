@@ -17,6 +17,17 @@ pub struct Bases {
     pub upstream: Option<Ledger>,
 }
 
+/// A taint with where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenTaint {
+    /// What it says.
+    pub taint: TaintRecord,
+    /// The base that holds it.
+    pub place: Place,
+    /// When it was written, RFC 3339; `None` where it cannot be read.
+    pub created: Option<String>,
+}
+
 impl Bases {
     /// The ledger of a place.
     ///
@@ -80,14 +91,33 @@ impl Bases {
 
     /// A taint that a listing showed. `commit` stands in where the taint cannot be read.
     pub async fn taint(&self, key: Key, commit: CommitId) -> Result<TaintRecord, LedgerError> {
-        for (_, ledger) in self.places() {
-            match ledger.taint(key).await? {
-                Standing::Absent => {}
-                Standing::Record(taint) => return Ok(taint),
-                Standing::Unreadable(why) => return Ok(unreadable_taint(&why, commit)),
-            }
+        Ok(self.written_taint(key, commit).await?.taint)
+    }
+
+    /// A taint that a listing showed, as [`Self::taint`] reads it, with where it stands and when
+    /// it was written.
+    pub async fn written_taint(
+        &self,
+        key: Key,
+        commit: CommitId,
+    ) -> Result<WrittenTaint, LedgerError> {
+        for (place, ledger) in self.places() {
+            let (taint, created) = match ledger.written_taint(key).await? {
+                Standing::Absent => continue,
+                Standing::Record((taint, created)) => (taint, Some(created)),
+                Standing::Unreadable(why) => (unreadable_taint(&why, commit), None),
+            };
+            return Ok(WrittenTaint {
+                taint,
+                place,
+                created,
+            });
         }
-        Ok(unreadable_taint("it was listed and is not there", commit))
+        Ok(WrittenTaint {
+            taint: unreadable_taint("it was listed and is not there", commit),
+            place: Place::Registry,
+            created: None,
+        })
     }
 
     /// The whole record of a build, from the base that has it.

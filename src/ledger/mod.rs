@@ -7,13 +7,15 @@
 mod artifact;
 mod bases;
 mod error;
+mod log;
 pub mod names;
 mod record;
 mod store;
 
 pub use artifact::{Kind, MAX_LOG, RecordError};
-pub use bases::Bases;
+pub use bases::{Bases, WrittenTaint};
 pub use error::LedgerError;
+pub use log::unpack_log;
 pub use record::{BuiltFacts, BuiltRecord, FailedRecord, Marker, TaintRecord, breakdown};
 pub use store::{Ledger, Recorded, Standing};
 

@@ -183,10 +183,22 @@ impl Ledger {
 
     /// A taint, read by name. One that cannot be read is a taint all the same.
     pub async fn taint(&self, key: Key) -> Result<Standing<TaintRecord>, LedgerError> {
+        Ok(match self.written_taint(key).await? {
+            Standing::Absent => Standing::Absent,
+            Standing::Record((taint, _)) => Standing::Record(taint),
+            Standing::Unreadable(why) => Standing::Unreadable(why),
+        })
+    }
+
+    /// A taint as [`Self::taint`] reads it, with the time at which it was written, RFC 3339.
+    pub async fn written_taint(
+        &self,
+        key: Key,
+    ) -> Result<Standing<(TaintRecord, String)>, LedgerError> {
         let envelope = self.envelope(names::taint(key), Kind::Taint, None, key);
         Ok(match self.header::<TaintRecord>(TAINTS, &envelope).await? {
             Standing::Absent => Standing::Absent,
-            Standing::Record(header) => Standing::Record(header.facts),
+            Standing::Record(header) => Standing::Record((header.facts, header.created)),
             Standing::Unreadable(why) => Standing::Unreadable(why),
         })
     }

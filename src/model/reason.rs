@@ -128,6 +128,22 @@ impl Reason {
         }
     }
 
+    /// The commit that it names: the ancestor compared with, the one that was built, or the one
+    /// at which somebody spoke.
+    #[must_use]
+    pub const fn commit(&self) -> Option<CommitId> {
+        match self {
+            Self::Recorded { commit }
+            | Self::UnchangedSince { commit }
+            | Self::InputsChanged {
+                ancestor: commit, ..
+            }
+            | Self::Tainted { commit, .. }
+            | Self::Forced { commit, .. } => Some(*commit),
+            _ => None,
+        }
+    }
+
     /// Whether it replaces a record that stands: then no layer cache may be used.
     #[must_use]
     pub const fn distrusts(&self) -> bool {

@@ -1,17 +1,30 @@
 //! `waybill debug`: for benchmarks and tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
+use crate::cli::args::RecordAllArgs;
 use crate::cli::exit;
 use crate::cli::session::{Session, now};
 use crate::cli::stopped::Ended;
+use crate::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
+use crate::execute::{Executor, Options, execute};
 use crate::gather::CommitFacts;
 use crate::key::effective_keys;
-use crate::ledger::{BuiltFacts, BuiltRecord};
-use crate::model::{Digest, Reason};
-use crate::problem::Failure;
+use crate::ledger::{BuiltFacts, BuiltRecord, breakdown, names};
+use crate::mask::Secrets;
+use crate::model::{Digest, Platform, Reason};
+use crate::problem::{Class, Diagnose as _, Failure, Problem};
+use crate::registry::manifest::OCI_IMAGE_MEDIA_TYPE;
+use crate::registry::{Client, RegistryError};
+
+/// How much history a plan searches.
+const HISTORY: usize = 500;
 
 /// Computes every key, and prints their number and a digest over them.
 pub(in crate::cli) fn keys(session: &Session) -> Ended {
@@ -26,8 +39,11 @@ pub(in crate::cli) fn keys(session: &Session) -> Ended {
     Ok(exit::DONE)
 }
 
-/// Writes a record for every key, each with the digest of its own key for an image.
-pub(in crate::cli) async fn record_all(session: &Session) -> Ended {
+/// Writes a record for every key: with a tiny image each, or the digest of its own key for one.
+pub(in crate::cli) async fn record_all(session: &Session, args: &RecordAllArgs) -> Ended {
+    if args.images {
+        return build_tiny(session, &args.fail).await;
+    }
     let facts = load(session)?;
     let keys = effective_keys(facts.in_order(), |_, _, _| false);
     let bases = session.bases().await?;
@@ -63,6 +79,120 @@ pub(in crate::cli) async fn record_all(session: &Session) -> Ended {
         .data(&format!("{} records written\n", keys.len()))?;
     bases.close().await;
     Ok(exit::DONE)
+}
+
+/// Carries the plan out with a builder that needs no engine.
+async fn build_tiny(session: &Session, fail: &[String]) -> Ended {
+    let bases = session.bases().await?;
+    let request = session.request(&[], HISTORY)?;
+    let planning = session.plan(&bases, &request).await?;
+    let names = planning.plan.projects.keys();
+    let inputs = names.filter_map(|name| Some((name.clone(), breakdown(&planning.inputs(name)?))));
+    let executor = Executor {
+        builder: Arc::new(TinyImages {
+            client: bases.bases.registry.client().clone(),
+            fail: fail.iter().cloned().collect(),
+        }),
+        bases: bases.bases.clone(),
+        sink: Arc::new(|_| {}),
+        secrets: Secrets::default(),
+        stop: CancellationToken::new(),
+        now: Arc::new(now),
+        by: session.repository.identity(),
+        inputs: Arc::new(inputs.collect()),
+        options: Options {
+            jobs: 4,
+            fail_fast: false,
+            timeout: None,
+            layer_cache: true,
+        },
+    };
+    let report = execute(&planning.plan, &executor).await?;
+    for (name, (verdict, _)) in &report.verdicts {
+        session
+            .output
+            .data(&format!("{name} {}\n", verdict.name()))?;
+    }
+    bases.close().await;
+    Ok(exit::DONE)
+}
+
+/// Makes images without layers: a config that holds the key and what went in.
+struct TinyImages {
+    client: Client,
+    /// Projects that fail.
+    fail: BTreeSet<String>,
+}
+
+#[async_trait::async_trait]
+impl Builder for TinyImages {
+    async fn build(
+        &self,
+        job: &Job,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Pushed, BuildError> {
+        progress(Progress::Output {
+            step: "[1/1] RUN make".to_owned(),
+            bytes: format!("\u{1b}[32mmaking\u{1b}[0m {}\n", job.project).into_bytes(),
+        });
+        if self.fail.contains(job.project.as_str()) {
+            return Err(BuildError::Other {
+                class: Class::Failed,
+                problem: Problem::error("build-failed", "RUN make did not succeed"),
+            });
+        }
+        let image = self.push(job).await.map_err(|error| BuildError::Other {
+            class: error.class(),
+            problem: Problem::error("push-failed", error.to_string()),
+        })?;
+        Ok(Pushed {
+            image,
+            external: BTreeMap::from([("debian:12".to_owned(), Digest::of(b"debian:12"))]),
+            durations: BTreeMap::from([("build".to_owned(), 20), ("push".to_owned(), 10)]),
+            builder: "waybill debug record-all".to_owned(),
+        })
+    }
+}
+
+impl TinyImages {
+    async fn push(&self, job: &Job) -> Result<Digest, RegistryError> {
+        // The digests alone: the port of an embedded registry changes with each run.
+        let uses = job.uses.iter().map(|(name, reference)| {
+            let digest = reference.rsplit('@').next().unwrap_or_default();
+            format!("{name}@{digest}")
+        });
+        let platform = Platform::default();
+        let config = json!({
+            "os": platform.os,
+            "architecture": platform.architecture,
+            "config": {"Labels": {
+                (names::KEY_LABEL): job.key,
+                "org.opencontainers.image.revision": job.commit,
+                "uses": uses.collect::<Vec<_>>().join(" "),
+            }},
+            "rootfs": {"type": "layers", "diff_ids": []},
+        });
+        let config = Bytes::from(config.to_string());
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_IMAGE_MEDIA_TYPE,
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": Digest::of(&config),
+                "size": config.len(),
+            },
+            "layers": [],
+        });
+        let repository = job.project.as_str();
+        self.client.put_blob(repository, config).await?;
+        let manifest = Bytes::from(manifest.to_string());
+        let digest = Digest::of(&manifest);
+        let tag = names::image(job.key);
+        self.client
+            .put_manifest(repository, &tag, OCI_IMAGE_MEDIA_TYPE, manifest)
+            .await?;
+        Ok(digest)
+    }
 }
 
 fn load(session: &Session) -> Result<CommitFacts, Failure> {

@@ -1,0 +1,120 @@
+//! `waybill log`.
+
+use serde_json::json;
+
+use crate::cli::args::LogArgs;
+use crate::cli::session::Session;
+use crate::cli::stopped::Ended;
+use crate::cli::{exit, render};
+use crate::ledger::{Bases, unpack_log};
+use crate::model::{CommitId, Key, ProjectName};
+use crate::problem::{Class, Failure, Problem};
+
+/// A log that was found.
+struct Found {
+    commit: CommitId,
+    created: String,
+    log: Option<bytes::Bytes>,
+}
+
+pub(in crate::cli) async fn run(session: &Session, args: &LogArgs) -> Ended {
+    let project = session.name(&args.project)?;
+    let bases = session.bases().await?;
+    let standing = session
+        .standing(&bases, std::slice::from_ref(&project))
+        .await?;
+    let key = standing.key(&project)?.key;
+    let failed = last_failure(&bases.bases, key, &project).await?;
+    let found = if args.failed {
+        failed.ok_or_else(|| no_failure(session.commit, &project))?
+    } else {
+        let found = last_build(&bases.bases, key, &project).await?;
+        found.ok_or_else(|| no_build(session.commit, &project, failed.is_some()))?
+    };
+    let log = found.log.as_ref().ok_or_else(|| no_log(&found, &project))?;
+    let text = unpack_log(log).map_err(|error| damaged(&project, &error))?;
+    let text = render::plain::log(&text);
+    if session.output.json {
+        session.output.document(&json!({
+            "schema": "waybill.log/1",
+            "commit": session.commit,
+            "project": project,
+            "key": key,
+            "failed": args.failed,
+            "builtAt": found.commit,
+            "written": found.created,
+            "text": text,
+        }))?;
+    } else {
+        session.output.data(&text)?;
+    }
+    bases.close().await;
+    Ok(exit::DONE)
+}
+
+async fn last_build(
+    bases: &Bases,
+    key: Key,
+    project: &ProjectName,
+) -> Result<Option<Found>, Failure> {
+    let found = bases.built_record(key, project).await?;
+    Ok(found.map(|(_, recorded)| Found {
+        commit: recorded.record.facts.commit,
+        created: recorded.created,
+        log: recorded.log,
+    }))
+}
+
+async fn last_failure(
+    bases: &Bases,
+    key: Key,
+    project: &ProjectName,
+) -> Result<Option<Found>, Failure> {
+    let found = bases.failed(key, project).await?;
+    Ok(found.map(|recorded| Found {
+        commit: recorded.record.commit,
+        created: recorded.created,
+        log: recorded.log,
+    }))
+}
+
+fn problem(project: &ProjectName, message: String) -> Problem {
+    Problem::error("no-log", message).project(project)
+}
+
+fn no_failure(commit: CommitId, project: &ProjectName) -> Failure {
+    let message = format!(
+        "no failed build is recorded for its key at {}",
+        commit.short()
+    );
+    let hint = format!("`waybill history {project}` shows what stands for each commit");
+    Failure::new(Class::Usage, problem(project, message).hint(hint))
+}
+
+fn no_build(commit: CommitId, project: &ProjectName, failed: bool) -> Failure {
+    let message = format!("no build is recorded for its key at {}", commit.short());
+    let hint = if failed {
+        format!("its build failed: see `waybill log {project} --failed`")
+    } else {
+        format!("`waybill build {project}` builds it; `waybill history {project}` shows its builds")
+    };
+    Failure::new(Class::Usage, problem(project, message).hint(hint))
+}
+
+/// A record without a log: of an image that was adopted, or made by a test.
+fn no_log(found: &Found, project: &ProjectName) -> Failure {
+    let message = format!(
+        "the record of the build at {} has no log",
+        found.commit.short()
+    );
+    let hint = format!("adopted images have none; `waybill why {project}` shows the record");
+    Failure::new(Class::Usage, problem(project, message).hint(hint))
+}
+
+fn damaged(project: &ProjectName, error: &std::io::Error) -> Failure {
+    let message = format!("the stored log cannot be unpacked: {error}");
+    let problem = Problem::error("log-unreadable", message)
+        .project(project)
+        .hint("something else wrote it; the image is not affected");
+    Failure::new(Class::Unreachable, problem)
+}

@@ -1,0 +1,395 @@
+//! Why a project is built, or what proves that it need not be: whole, for people and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use serde_json::{Value, json};
+
+use super::plain::whole;
+use super::plan::sentence;
+use crate::cli::output::{Output, Style, problem_json};
+use crate::cli::session::{OpenBases, timestamp};
+use crate::gather::{Proof, StandingTaint, Stored, Told, Why};
+use crate::git::Commit;
+use crate::key::{KeyInputs, Source, VERSION};
+use crate::model::Reason;
+use crate::plan::Action;
+
+/// The explanation as the document `waybill.why/1`.
+pub(in crate::cli) fn document(why: &Why, bases: &OpenBases, with_inputs: bool) -> Value {
+    let planned = &why.planned;
+    let warnings: Vec<Value> = planned.warnings.iter().map(problem_json).collect();
+    let taints: Vec<Value> = why
+        .taints
+        .iter()
+        .map(|taint| taint_json(taint, bases))
+        .collect();
+    json!({
+        "schema": "waybill.why/1",
+        "commit": why.commit.id,
+        "project": planned.name,
+        "action": planned.action.name(),
+        "key": planned.key.key,
+        "tainted": planned.key.chain,
+        "reason": reason_json(&why.told),
+        "reasonCommit": commit_json(why.told.commit.as_ref()),
+        "taints": taints,
+        "image": why.proof.as_ref().map(|proof| lasting(why, proof, bases)),
+        "proof": why.proof.as_ref().map(|proof| proof_json(proof, bases)),
+        "inputs": with_inputs.then(|| inputs_json(&why.inputs)),
+        "warnings": warnings,
+    })
+}
+
+/// The inputs of a key, whole: what `docs/key.md` computes the key from.
+fn inputs_json(inputs: &KeyInputs) -> Value {
+    let mut value = json!(inputs);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("keyVersion".to_owned(), json!(VERSION));
+    }
+    value
+}
+
+fn lasting(why: &Why, proof: &Proof, bases: &OpenBases) -> String {
+    bases.lasting_reference(&why.planned.name, &proof.image, proof.place, proof.commit)
+}
+
+/// A reason, with the last change of each file that it lists.
+fn reason_json(told: &Told) -> Value {
+    let mut reason = json!(told.reason);
+    let files = reason.get_mut("files").and_then(Value::as_array_mut);
+    for file in files.into_iter().flatten() {
+        let path = file.get("path").and_then(Value::as_str).unwrap_or_default();
+        let change = told.last_changes.get(path).map(|change| {
+            json!({
+                "commit": change.commit,
+                "author": change.author,
+                "time": timestamp(change.time),
+                "subject": change.subject,
+            })
+        });
+        if let Some(fields) = file.as_object_mut() {
+            fields.insert("lastChange".to_owned(), json!(change));
+        }
+    }
+    reason
+}
+
+fn commit_json(commit: Option<&Commit>) -> Value {
+    json!(commit.map(|commit| {
+        json!({
+            "commit": commit.id,
+            "author": commit.author,
+            "time": timestamp(commit.time),
+            "subject": commit.subject(),
+        })
+    }))
+}
+
+fn taint_json(taint: &StandingTaint, bases: &OpenBases) -> Value {
+    json!({
+        "project": taint.project,
+        "key": taint.key,
+        "reason": taint.told.reason,
+        "reasonCommit": commit_json(taint.told.commit.as_ref()),
+        "base": taint.place.map(|place| bases.name(place)),
+        "written": taint.created,
+    })
+}
+
+fn proof_json(proof: &Proof, bases: &OpenBases) -> Value {
+    let uses = proof.uses.iter().map(|used| {
+        json!({
+            "project": used.project,
+            "recorded": used.recorded,
+            "current": used.current,
+        })
+    });
+    json!({
+        "name": format!("{}/{}", bases.name(proof.place), proof.name),
+        "base": bases.name(proof.place),
+        "commit": proof.commit,
+        "builtAt": commit_json(proof.built_at.as_ref()),
+        "isAncestor": proof.is_ancestor,
+        "uses": uses.collect::<Vec<_>>(),
+        "record": proof.stored.as_ref().map(stored_json),
+    })
+}
+
+fn stored_json(stored: &Stored) -> Value {
+    let record = &stored.record;
+    json!({
+        "written": stored.created,
+        "adopted": record.facts.adopted,
+        "reason": reason_json(&stored.told),
+        "reasonCommit": commit_json(stored.told.commit.as_ref()),
+        "external": record.external,
+        "durations": record.durations,
+        "builder": record.builder,
+    })
+}
+
+/// The explanation for people.
+pub(in crate::cli) fn text(
+    why: &Why,
+    bases: &OpenBases,
+    with_inputs: bool,
+    output: &Output,
+) -> String {
+    let mut page = Page {
+        text: String::new(),
+        output,
+    };
+    page.head(why);
+    page.reason(&why.told);
+    for taint in &why.taints {
+        page.taint(taint, bases);
+    }
+    if let Some(proof) = &why.proof {
+        page.proof(why, proof, bases);
+    }
+    page.row("key", why.planned.key.key);
+    if let Some(stored) = why.proof.as_ref().and_then(|proof| proof.stored.as_ref()) {
+        page.stored(stored);
+    }
+    for warning in &why.planned.warnings {
+        page.row("warning", whole(&warning.message));
+    }
+    if with_inputs {
+        page.inputs(&why.inputs);
+    }
+    page.text
+}
+
+/// Text in two columns.
+struct Page<'a> {
+    text: String,
+    output: &'a Output,
+}
+
+impl Page<'_> {
+    fn row(&mut self, label: &str, value: impl Display) {
+        let label = self.output.paint(Style::Dim, format!("{label:<9}"));
+        self.text.push_str(&format!("  {label}  {value}\n"));
+    }
+
+    /// A row below another, without a label of its own.
+    fn more(&mut self, value: impl Display) {
+        self.text.push_str(&format!("  {:9}  {value}\n", ""));
+    }
+
+    fn title(&mut self, title: impl Display) {
+        let title = self.output.paint(Style::Bold, title);
+        self.text.push_str(&format!("\n{title}\n"));
+    }
+
+    fn head(&mut self, why: &Why) {
+        let (style, what) = match &why.planned.action {
+            Action::Build(_) => (Style::Yellow, "is built"),
+            Action::Reuse { adopt: true, .. } => (Style::Green, "is reused, and adopted"),
+            Action::Reuse { .. } => (Style::Green, "is reused"),
+            Action::None => (Style::Dim, "has nothing to build"),
+        };
+        let name = self.output.paint(Style::Bold, &why.planned.name);
+        let what = self.output.paint(style, what);
+        self.text
+            .push_str(&format!("{name} {what} at {}\n", naming(&why.commit)));
+    }
+
+    fn reason(&mut self, told: &Told) {
+        let Reason::InputsChanged {
+            ancestor,
+            files,
+            files_total,
+            fields,
+        } = &told.reason
+        else {
+            self.row("because", whole(&sentence(&told.reason)));
+            return self.at_commit(told);
+        };
+        self.row("because", "its inputs changed since it was last built");
+        match &told.commit {
+            Some(commit) => self.row("built at", naming(commit)),
+            None => self.row("built at", ancestor.short()),
+        }
+        for file in files {
+            self.row("changed", &file.path);
+            if let [_, .., dependency] = file.via.as_slice() {
+                let names: Vec<&str> = file.via.iter().map(AsRef::as_ref).collect();
+                let names = names.join(" → ");
+                self.more(format_args!("matches {} of {dependency}", file.pattern));
+                self.more(format_args!("reaches it through {names}"));
+            } else {
+                self.more(format_args!("matches {}", file.pattern));
+            }
+            if let Some(change) = told.last_changes.get(&file.path) {
+                self.more(format_args!(
+                    "last by {} in {} ({}) {}",
+                    whole(&change.author),
+                    change.commit.short(),
+                    timestamp(change.time),
+                    whole(&change.subject),
+                ));
+            }
+        }
+        if *files_total > files.len() {
+            self.more(format_args!("and {} more files", files_total - files.len()));
+        }
+        if !fields.is_empty() {
+            self.row("fields", fields.join(", "));
+        }
+    }
+
+    /// The commit that a reason names, if it is more than the sentence says.
+    fn at_commit(&mut self, told: &Told) {
+        if let Some(commit) = &told.commit {
+            self.more(format_args!("at {}", naming(commit)));
+        }
+    }
+
+    fn taint(&mut self, taint: &StandingTaint, bases: &OpenBases) {
+        self.row("tainted", format_args!("{} {}", taint.project, taint.key));
+        self.more(whole(&sentence(&taint.told.reason)));
+        if let Reason::Forced { by, .. } = &taint.told.reason {
+            self.more(format_args!("by {}", whole(by)));
+        }
+        match (taint.place, &taint.created) {
+            (None, _) => self.more("a build writes this taint first"),
+            (Some(place), Some(created)) => {
+                let (base, created) = (bases.name(place), whole(created));
+                self.more(format_args!("written {created} in {base}"));
+            }
+            (Some(place), None) => self.more(format_args!("in {}", bases.name(place))),
+        }
+    }
+
+    fn proof(&mut self, why: &Why, proof: &Proof, bases: &OpenBases) {
+        let base = bases.name(proof.place);
+        let label = if proof.stored.is_some() {
+            "record"
+        } else {
+            "tag"
+        };
+        self.row(label, format_args!("{base}/{}", proof.name));
+        if let Some(stored) = &proof.stored {
+            self.more(format_args!("written {}", whole(&stored.created)));
+        }
+        let at = proof
+            .built_at
+            .as_ref()
+            .map_or_else(|| proof.commit.short(), naming);
+        self.row("built at", at);
+        self.more(if proof.commit == why.commit.id {
+            "this commit"
+        } else {
+            match proof.is_ancestor {
+                Some(true) => "an ancestor of this commit",
+                Some(false) => "no ancestor of this commit: the inputs are the same",
+                None => "whether it is an ancestor, this clone cannot tell",
+            }
+        });
+        self.row("compared", "the key of its inputs at this commit: the same");
+        self.more(match why.planned.key.chain.len() {
+            0 => "taints of this key: none".to_owned(),
+            1 => "taints: one, and it is the key after it".to_owned(),
+            many => format!("taints: {many}, and it is the key after them"),
+        });
+        for used in &proof.uses {
+            self.more(format_args!(
+                "{} went in as {}",
+                used.project, used.recorded
+            ));
+            self.more(match used.current {
+                Some(current) if current == used.recorded => {
+                    format!("{} is current as the same", used.project)
+                }
+                Some(current) => format!("{} is current as {current}", used.project),
+                None => format!("{} is built", used.project),
+            });
+        }
+        self.row("image", lasting(why, proof, bases));
+        if bases.is_embedded() {
+            self.more(proof.image.split('@').next_back().unwrap_or_default());
+        }
+    }
+
+    fn stored(&mut self, stored: &Stored) {
+        let record = &stored.record;
+        let verb = if record.facts.adopted {
+            "adopted"
+        } else {
+            "built"
+        };
+        self.title(format_args!("It was {verb} then"));
+        self.reason(&stored.told);
+        for (name, digest) in &record.external {
+            self.row("external", format_args!("{} {digest}", whole(name)));
+        }
+        if !record.durations.is_empty() {
+            self.row("took", durations(&record.durations));
+        }
+        self.row("builder", whole(&record.builder));
+    }
+
+    fn inputs(&mut self, inputs: &KeyInputs) {
+        let recipe = &inputs.recipe;
+        self.title(format_args!("Inputs of the key (format version {VERSION})"));
+        self.row("project", &inputs.project);
+        self.row("epoch", inputs.epoch);
+        self.row("buildDir", &recipe.build_dir);
+        self.row("file", source_or_none(recipe.dockerfile.as_ref()));
+        self.row("ignore", source_or_none(recipe.ignore_file.as_ref()));
+        self.rows("link", &recipe.links, source);
+        self.row("target", text_or_none(recipe.target.as_deref()));
+        self.rows("argument", &recipe.build_args, |(name, value)| {
+            format!("{}={}", whole(name), whole(value))
+        });
+        self.rows("secret", &recipe.secrets, |id| whole(id));
+        self.rows("platform", &recipe.platforms, ToString::to_string);
+        self.row("hermetic", recipe.hermetic);
+        self.row("registry", text_or_none(recipe.registry.as_deref()));
+        self.rows("alias", &recipe.image_aliases, |alias| whole(alias));
+        self.row("tag", text_or_none(recipe.release_tag.as_deref()));
+        self.rows("source", &inputs.sources, source);
+        self.rows("uses key", &inputs.dependencies, |(name, key)| {
+            format!("{key} {name}")
+        });
+    }
+
+    fn rows<T>(
+        &mut self,
+        label: &str,
+        items: impl IntoIterator<Item = T>,
+        show: impl Fn(T) -> String,
+    ) {
+        for item in items {
+            self.row(label, show(item));
+        }
+    }
+}
+
+fn source(source: &Source) -> String {
+    let mode = source.entry.mode.octal();
+    format!("{mode} {} {}", source.entry.id, source.path)
+}
+
+fn source_or_none(found: Option<&Source>) -> String {
+    found.map_or_else(|| "none".to_owned(), source)
+}
+
+fn text_or_none(text: Option<&str>) -> String {
+    text.map_or_else(|| "none".to_owned(), whole)
+}
+
+fn durations(durations: &BTreeMap<String, u64>) -> String {
+    let each = durations
+        .iter()
+        .map(|(name, milliseconds)| format!("{} {milliseconds} ms", whole(name)));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// A commit as people know it: its short id, its time, and its subject.
+fn naming(commit: &Commit) -> String {
+    let (time, subject) = (timestamp(commit.time), whole(commit.subject()));
+    format!("{} ({time}) {subject}", commit.id.short())
+}

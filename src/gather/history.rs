@@ -1,0 +1,274 @@
+//! A project commit by commit: its key, what stands for it, and the tags that belong to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::commit::{CommitFacts, CommitOptions};
+use super::error::GatherError;
+use super::planner::PARALLEL;
+use crate::git::{Commit, Repository};
+use crate::key::{ProjectKey, effective_keys};
+use crate::ledger::{Bases, FailedRecord, WrittenTaint, names};
+use crate::model::{CommitId, Key, ProjectName, Reason};
+use crate::plan::{Lookup, Place};
+use crate::problem::{Class, Failure};
+
+/// Which commits are looked at.
+#[derive(Clone, Debug)]
+pub struct HistoryRequest {
+    /// The project.
+    pub project: ProjectName,
+    /// Where the history begins.
+    pub commit: CommitId,
+    /// How commits are read.
+    pub options: CommitOptions,
+    /// How many commits.
+    pub number: usize,
+    /// Whether only first parents are followed.
+    pub first_parent: bool,
+}
+
+/// A project at one commit.
+pub struct HistoryLine {
+    /// The commit.
+    pub commit: Commit,
+    /// The effective key; `None` where there is none.
+    pub key: Option<Key>,
+    /// What stands.
+    pub stand: Stand,
+    /// The last taint of the key's chain, if it has one.
+    pub taint: Option<WrittenTaint>,
+    /// The tags in the project's repository that belong to the commit or its key, by base.
+    pub tags: Vec<(Place, String)>,
+}
+
+/// What stands for a project at a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// It was built at this commit.
+    Built,
+    /// The image of another commit stands.
+    Reused {
+        /// That commit.
+        commit: CommitId,
+    },
+    /// An image was adopted.
+    Adopted {
+        /// The commit of its tag.
+        commit: CommitId,
+    },
+    /// No image; the last build failed.
+    Failed(FailedRecord),
+    /// No image, since the one that stood is tainted.
+    Tainted,
+    /// Neither a record nor a failure.
+    NotRecorded,
+    /// Something that is no record.
+    Unreadable {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The commit has nothing to build for it.
+    Nothing(Reason),
+    /// The commit's manifest does not have the project.
+    NoProject,
+    /// The commit's manifest, or what it needs, cannot be read.
+    NoManifest {
+        /// Why.
+        why: String,
+    },
+}
+
+/// The project's history, newest commit first.
+///
+/// # Errors
+///
+/// [`GatherError::UnknownProject`] where no commit that was looked at has the project.
+pub async fn history(
+    repository: &Repository,
+    bases: &Bases,
+    request: &HistoryRequest,
+) -> Result<Vec<HistoryLine>, Failure> {
+    let tainted = bases.tainted_keys().await?;
+    let found = if request.first_parent {
+        repository.first_parents(request.commit, request.number)?
+    } else {
+        repository.history(request.commit, request.number)?
+    };
+    let mut commits = Vec::new();
+    for commit in found.commits {
+        let at = at_commit(repository, request, commit.id, &tainted)?;
+        commits.push((repository.commit(commit.id)?, at));
+    }
+    require_known(&commits, request)?;
+    // Stable: commits of one time stay in the order of their distance.
+    commits.sort_by_key(|(commit, _)| std::cmp::Reverse(commit.time));
+    let ledger = Answers::ask(bases, request, &commits).await?;
+    Ok(commits
+        .into_iter()
+        .map(|(commit, at)| ledger.line(commit, at))
+        .collect())
+}
+
+/// What a commit says of the project, before any registry is asked.
+enum At {
+    Key(ProjectKey),
+    Stand(Stand),
+    Unknown(GatherError),
+}
+
+fn at_commit(
+    repository: &Repository,
+    request: &HistoryRequest,
+    commit: CommitId,
+    tainted: &BTreeSet<Key>,
+) -> Result<At, Failure> {
+    let only = BTreeSet::from([request.project.clone()]);
+    let fetch = commit == request.commit;
+    let facts = match CommitFacts::load(repository, commit, &request.options, Some(&only), fetch) {
+        Ok(facts) => facts,
+        Err(failure) if failure.class == Class::Usage => {
+            let problem = failure.problems.first();
+            let why = problem.map(|problem| problem.message.clone());
+            let why = why.unwrap_or_default();
+            return Ok(At::Stand(Stand::NoManifest { why }));
+        }
+        Err(failure) => return Err(failure),
+    };
+    if let Err(error) = facts.require(&request.project) {
+        return Ok(At::Unknown(error));
+    }
+    let mut keys = effective_keys(facts.in_order(), |_, _, key| tainted.contains(&key));
+    let project = facts.projects.get(&request.project);
+    Ok(match (project, keys.remove(&request.project)) {
+        (Some(project), _) if project.dockerfile.is_none() => {
+            At::Stand(Stand::Nothing(Reason::NoDockerfile))
+        }
+        (Some(project), _) if !project.has_sources => At::Stand(Stand::Nothing(Reason::NoSources)),
+        (_, Some(key)) => At::Key(key),
+        (_, None) => At::Stand(Stand::NoProject),
+    })
+}
+
+fn require_known(commits: &[(Commit, At)], request: &HistoryRequest) -> Result<(), GatherError> {
+    let unknown = |at: &At| match at {
+        At::Unknown(GatherError::UnknownProject { suggestion, .. }) => Some(suggestion.clone()),
+        _ => None,
+    };
+    let all: Option<Vec<_>> = commits.iter().map(|(_, at)| unknown(at)).collect();
+    match all {
+        Some(suggestions) if !suggestions.is_empty() => Err(GatherError::UnknownProject {
+            name: request.project.to_string(),
+            commit: request.commit,
+            suggestion: suggestions.into_iter().flatten().next(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What the registries said about all these commits.
+struct Answers {
+    tags: Vec<(Place, BTreeSet<String>)>,
+    records: BTreeMap<Key, Lookup>,
+    failures: BTreeMap<Key, FailedRecord>,
+    taints: BTreeMap<Key, WrittenTaint>,
+}
+
+impl Answers {
+    async fn ask(
+        bases: &Bases,
+        request: &HistoryRequest,
+        commits: &[(Commit, At)],
+    ) -> Result<Self, Failure> {
+        let keys = || {
+            commits.iter().filter_map(|(commit, at)| match at {
+                At::Key(key) => Some((commit.id, key)),
+                At::Stand(_) | At::Unknown(_) => None,
+            })
+        };
+        let project = &request.project;
+        let wanted = keys().map(|(_, key)| (key.key, project.clone())).collect();
+        let records = bases.built_many(&wanted).await?;
+        let absent = wanted
+            .keys()
+            .filter(|key| records.get(key) == Some(&Lookup::Absent));
+        let failures: Vec<_> = stream::iter(absent)
+            .map(|key| async { Ok::<_, Failure>((*key, bases.failed(*key, project).await?)) })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        let failures = failures
+            .into_iter()
+            .filter_map(|(key, failed)| Some((key, failed?.record)))
+            .collect();
+        let mut taints = BTreeMap::new();
+        for (commit, key) in keys() {
+            if let Some(tainted) = key.chain.last()
+                && !taints.contains_key(tainted)
+            {
+                taints.insert(*tainted, bases.written_taint(*tainted, commit).await?);
+            }
+        }
+        let mut tags = Vec::new();
+        for (place, ledger) in bases.places() {
+            let listed = ledger.client().tags(project.as_str()).await?;
+            tags.push((place, listed.into_iter().collect()));
+        }
+        Ok(Self {
+            tags,
+            records,
+            failures,
+            taints,
+        })
+    }
+
+    fn line(&self, commit: Commit, at: At) -> HistoryLine {
+        let mut wanted = vec![names::alias(commit.id)];
+        let (key, stand, taint) = match at {
+            At::Stand(stand) => (None, stand, None),
+            At::Unknown(_) => (None, Stand::NoProject, None),
+            At::Key(key) => {
+                wanted.push(names::image(key.key));
+                wanted.extend(key.chain.iter().rev().map(|key| names::image(*key)));
+                let taint = key
+                    .chain
+                    .last()
+                    .and_then(|tainted| self.taints.get(tainted));
+                (Some(key.key), self.stand(commit.id, &key), taint.cloned())
+            }
+        };
+        let tags = self.tags.iter().flat_map(|(place, listed)| {
+            let there = wanted.iter().filter(|tag| listed.contains(*tag));
+            there.map(|tag| (*place, tag.clone()))
+        });
+        HistoryLine {
+            tags: tags.collect(),
+            commit,
+            key,
+            stand,
+            taint,
+        }
+    }
+
+    fn stand(&self, commit: CommitId, key: &ProjectKey) -> Stand {
+        match self.records.get(&key.key) {
+            Some(Lookup::Found(found)) => {
+                let recorded = found.facts.commit;
+                if found.facts.adopted {
+                    Stand::Adopted { commit: recorded }
+                } else if recorded == commit {
+                    Stand::Built
+                } else {
+                    Stand::Reused { commit: recorded }
+                }
+            }
+            Some(Lookup::Unreadable { why }) => Stand::Unreadable { why: why.clone() },
+            Some(Lookup::Absent) | None => match self.failures.get(&key.key) {
+                Some(failed) => Stand::Failed(failed.clone()),
+                None if key.chain.is_empty() => Stand::NotRecorded,
+                None => Stand::Tainted,
+            },
+        }
+    }
+}
