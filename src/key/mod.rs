@@ -13,3 +13,6 @@ pub use inputs::{KeyInputs, OwnHash, Recipe, Source, VERSION, next_key};
 pub use keys::{ProjectKey, effective_keys};
 pub use project::{FactsError, Located, ProjectFacts, project_facts};
 pub use sources::Matcher;
+
+#[cfg(test)]
+mod tests;
