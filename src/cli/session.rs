@@ -190,7 +190,7 @@ impl Session {
             force: std::collections::BTreeSet::new(),
             history,
             verify: false,
-            by: self.repository.identity(),
+            by: String::new(),
             work_tree_of: self.work_tree_of,
         })
     }

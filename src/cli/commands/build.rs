@@ -40,6 +40,7 @@ async fn build_session(session: &Session, global: &Global, args: &BuildArgs) -> 
     let secrets = read_secrets(&args.secrets)?;
     let bases = session.bases().await?;
     let mut request = session.request(&args.projects, args.history.limit)?;
+    request.by = session.repository.identity();
     if args.force {
         request.force = request.projects.clone().unwrap_or_default();
     }
@@ -50,7 +51,8 @@ async fn build_session(session: &Session, global: &Global, args: &BuildArgs) -> 
     }
     let progress = Progress::new(global.progress, session.output);
     let stop = signal::stop();
-    let idle = idle_executor(session, &progress, &bases, &stop);
+    let mut idle = idle_executor(&planning, &progress, &bases, &stop);
+    idle.by.clone_from(&request.by);
     let report = if has_work(&planning.plan) {
         build(session, args, &bases, planning, secrets, idle).await?
     } else {
@@ -121,20 +123,6 @@ async fn build(
         let image = client.base().name("waybill-probe");
         engine.look_up(&image, None).await?;
     }
-    let inputs = planning
-        .plan
-        .projects
-        .iter()
-        .filter_map(|(name, planned)| {
-            let own = planning.facts.projects.get(name)?;
-            let dependencies = planned.key.dependencies.clone();
-            let inputs = KeyInputs {
-                dependencies,
-                ..own.inputs.clone()
-            };
-            Some((name.clone(), breakdown(&inputs)))
-        })
-        .collect();
     let masked = Secrets::new(secrets.values().cloned());
     let plan = planning.plan;
     let created = timestamp(planning.facts.commit.time);
@@ -156,7 +144,6 @@ async fn build(
     let executor = Executor {
         builder: Arc::new(builder),
         secrets: masked,
-        inputs: Arc::new(inputs),
         options: Options {
             jobs: args.jobs.map_or_else(default_jobs, usize::from),
             fail_fast: args.fail_fast,
@@ -170,7 +157,7 @@ async fn build(
 
 /// An executor for a plan with nothing to build: it needs no engine.
 fn idle_executor(
-    session: &Session,
+    planning: &Planning,
     progress: &Progress,
     bases: &OpenBases,
     stop: &CancellationToken,
@@ -182,8 +169,8 @@ fn idle_executor(
         secrets: Secrets::default(),
         stop: stop.clone(),
         now: Arc::new(now),
-        by: session.repository.identity(),
-        inputs: Arc::default(),
+        by: String::new(),
+        inputs: Arc::new(inputs(planning)),
         options: Options {
             jobs: 1,
             fail_fast: false,
@@ -191,6 +178,30 @@ fn idle_executor(
             layer_cache: true,
         },
     }
+}
+
+/// The inputs of every key that may be recorded.
+fn inputs(planning: &Planning) -> BTreeMap<ProjectName, serde_json::Value> {
+    let recorded = planning
+        .plan
+        .projects
+        .values()
+        .filter(|planned| match planned.action {
+            Action::Build(_) => true,
+            Action::Reuse { adopt, .. } => adopt,
+            Action::None => false,
+        });
+    recorded
+        .filter_map(|planned| {
+            let own = planning.facts.projects.get(&planned.name)?;
+            let dependencies = planned.key.dependencies.clone();
+            let inputs = KeyInputs {
+                dependencies,
+                ..own.inputs.clone()
+            };
+            Some((planned.name.clone(), breakdown(&inputs)))
+        })
+        .collect()
 }
 
 /// Stands where nothing is to be built.
