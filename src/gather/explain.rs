@@ -11,7 +11,7 @@ use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, names};
 use crate::manifest::LayerCache;
 use crate::model::{CommitId, Key, ProjectName, Reason};
-use crate::plan::{Lookup, Side, inputs_changed};
+use crate::plan::{Found, Lookup, Side, inputs_changed};
 use crate::problem::{Class, Failure};
 
 pub(super) struct Explainer<'a> {
@@ -26,15 +26,15 @@ pub(super) struct Explainer<'a> {
 /// What history says about a project that is built.
 pub(super) struct Explanation {
     pub(super) reason: Reason,
-    /// Recorded images to take layers from.
-    pub(super) cache_from: Vec<String>,
+    /// A recorded image to take layers from, with its key.
+    pub(super) cache: Option<(Key, Found)>,
 }
 
 impl Explanation {
     const fn without_cache(reason: Reason) -> Self {
         Self {
             reason,
-            cache_from: Vec::new(),
+            cache: None,
         }
     }
 }
@@ -146,26 +146,25 @@ impl Explainer<'_> {
                 projects: &self.facts.projects,
             };
             let reason = inputs_changed(name, ancestor, then, now, &changes, &tainted);
-            let cache_from = match earlier.get(name) {
-                Some(key) => self.cache_from(name, key.key).await?,
-                None => Vec::new(),
+            let cache = match earlier.get(name) {
+                Some(key) => self.cache(name, key.key).await?,
+                None => None,
             };
-            explained.insert(name.clone(), Explanation { reason, cache_from });
+            explained.insert(name.clone(), Explanation { reason, cache });
         }
         Ok(explained)
     }
 
     /// The recorded image of the ancestor: nothing that is not recorded is ever built upon.
-    async fn cache_from(&self, name: &ProjectName, key: Key) -> Result<Vec<String>, Failure> {
+    async fn cache(&self, name: &ProjectName, key: Key) -> Result<Option<(Key, Found)>, Failure> {
         let project = self.facts.manifest.projects.get(name);
         if project.is_none_or(|project| project.layer_cache == LayerCache::None) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let Lookup::Found(found) = self.bases.built(key, name).await? else {
-            return Ok(Vec::new());
-        };
-        let base = self.bases.ledger(found.place).client().base();
-        Ok(vec![base.image(name, &found.facts.image)])
+        match self.bases.built(key, name).await? {
+            Lookup::Found(found) => Ok(Some((key, found))),
+            Lookup::Absent | Lookup::Unreadable { .. } => Ok(None),
+        }
     }
 }
 

@@ -10,11 +10,12 @@ use super::uses::{ProjectUses, project_uses};
 use super::{adopt, explain};
 use crate::git::{GitError, Repository};
 use crate::key::{KeyInputs, ProjectKey, effective_keys};
-use crate::ledger::{Bases, TaintRecord};
+use crate::ledger::{Bases, TaintRecord, names};
+use crate::manifest::LayerCache;
 use crate::model::{CommitId, Digest, Key, Platform, ProjectName, Reason};
 use crate::plan::{
-    Action, BuildStep, Candidate, Decision, Facts, Lookup, Outcome, PendingTaint, Place, Plan,
-    Planned, Rebuild, Reused, decide,
+    Action, BuildStep, Candidate, Decision, Facts, Found, Lookup, Outcome, PendingTaint, Place,
+    Plan, Planned, Rebuild, Reused, decide,
 };
 use crate::problem::{Failure, Problem};
 
@@ -583,18 +584,20 @@ impl Planner<'_> {
                 if let Some(Err(problems)) = self.uses.get(name) {
                     warnings.clone_from(problems);
                 }
-                let unknown = || explain::Explanation {
-                    reason: Reason::NeverBuilt {
-                        searched: 0,
-                        limit_reached: false,
-                    },
-                    cache_from: Vec::new(),
-                };
-                let (reason, cache_from) = match taint {
-                    Some(reason) => (reason, Vec::new()),
-                    None => {
-                        let explained = explained.unwrap_or_else(unknown);
-                        (explained.reason, explained.cache_from)
+                let (reason, cache_from) = match (taint, explained) {
+                    (Some(reason), _) => (reason, Vec::new()),
+                    (None, Some(explained)) => {
+                        (explained.reason, self.cache_from(name, explained.cache))
+                    }
+                    (None, None) => {
+                        let (searched, limit_reached) = (0, false);
+                        (
+                            Reason::NeverBuilt {
+                                searched,
+                                limit_reached,
+                            },
+                            Vec::new(),
+                        )
                     }
                 };
                 (Action::Build(BuildStep { cache_from }), reason, uses)
@@ -611,6 +614,26 @@ impl Planner<'_> {
             triggers,
             warnings,
         })
+    }
+
+    /// What layers may come from: the image itself, and with `layerCache: "stages"` its stages.
+    fn cache_from(&self, name: &ProjectName, cache: Option<(Key, Found)>) -> Vec<String> {
+        let Some((key, found)) = cache else {
+            return Vec::new();
+        };
+        let base = self.bases.ledger(found.place).client().base();
+        let mut references = vec![base.image(name, &found.facts.image)];
+        let project = self.facts.manifest.projects.get(name);
+        let by_stages = project.is_some_and(|project| project.layer_cache == LayerCache::Stages);
+        if let (true, Some(Ok(uses))) = (by_stages, self.uses.get(name)) {
+            let stages = uses
+                .dockerfile
+                .stage_names()
+                .filter(|stage| !stage.starts_with('_'));
+            let tags = stages.filter_map(|stage| names::stage(key, stage));
+            references.extend(tags.map(|tag| base.tagged(name, &tag)));
+        }
+        references
     }
 
     fn reuse(&self, name: &ProjectName, reused: Reused) -> (Action, Reason) {
