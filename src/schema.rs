@@ -1,12 +1,22 @@
 //! The JSON Schemas of what machines read and write, by the name that `waybill schema` takes.
 
+mod documents;
+
 use serde_json::Value;
 
 /// A name, and what makes its schema.
 type Entry = (&'static str, fn() -> Value);
 
 /// Every schema.
-pub const SCHEMAS: &[Entry] = &[("manifest", crate::manifest::manifest_schema)];
+pub const SCHEMAS: &[Entry] = &[
+    ("manifest", crate::manifest::manifest_schema),
+    ("build", documents::build),
+    ("check", documents::check),
+    ("error", documents::error),
+    ("init", documents::init),
+    ("plan", documents::plan),
+    ("plan-if", documents::plan_if),
+];
 
 /// The schema of that name.
 #[must_use]

@@ -47,15 +47,9 @@ pub(super) struct Global {
     /// A base that is read after it and never written, or `none`.
     #[arg(long, value_name = "BASE", global = true, env = "WAYBILL_UPSTREAM")]
     pub(super) upstream: Option<String>,
-    /// The commit, by any name that git knows.
-    #[arg(
-        long,
-        value_name = "REV",
-        global = true,
-        env = "WAYBILL_COMMIT",
-        default_value = "HEAD"
-    )]
-    pub(super) commit: String,
+    /// The commit, by any name that git knows [default: HEAD].
+    #[arg(long, value_name = "REV", global = true, env = "WAYBILL_COMMIT")]
+    pub(super) commit: Option<String>,
     /// The release tag; part of the key of images whose Dockerfile declares COMMIT_TAG.
     #[arg(long, value_name = "TAG", global = true, env = "WAYBILL_TAG")]
     pub(super) tag: Option<String>,

@@ -4,6 +4,8 @@ use crate::problem::Class;
 
 /// Done.
 pub(super) const DONE: u8 = 0;
+/// `check --strict` found something to warn of.
+pub(super) const FAILED: u8 = code(Class::Failed);
 /// `plan --exit-code`: something would be built.
 pub(super) const WOULD_BUILD: u8 = 10;
 

@@ -16,7 +16,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::problem::{Class, Failure, Problem};
-use args::{Cli, Command, DebugCommand};
+use args::{Cli, Command, DebugCommand, RegistryCommand};
 use output::Output;
 use session::Session;
 use settings::Settings;
@@ -44,9 +44,25 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli, output: Output) -> Ended {
-    let settings = Settings::new(&cli.global)?;
-    let session = Session::open(settings, output)?;
+    let settings = || Settings::new(&cli.global);
     match &cli.command {
+        Command::Schema(args) => commands::schema::run(args, output),
+        Command::Completions(args) => commands::completions::run(args, output),
+        Command::Init(args) => commands::init::run(&settings()?, args, output),
+        Command::Check(args) => commands::check::run(&settings()?, args, output),
+        Command::Registry(RegistryCommand::Serve(args)) => {
+            commands::registry::serve(&settings()?, args, output).await
+        }
+        _ => at_commit(cli, Session::open(settings()?, output)?).await,
+    }
+}
+
+/// The commands that need a commit.
+async fn at_commit(cli: &Cli, session: Session) -> Ended {
+    match &cli.command {
+        Command::Plan(args) if !args.if_changed.is_empty() => {
+            commands::plan_if::run(&session, args)
+        }
         Command::Plan(args) => commands::plan::run(&session, args).await,
         Command::Build(args) => commands::build::run(session, &cli.global, args).await,
         Command::Image(args) => commands::image::run(&session, args).await,
@@ -54,6 +70,7 @@ async fn run(cli: &Cli, output: Output) -> Ended {
         Command::History(args) => commands::history::run(&session, args).await,
         Command::Log(args) => commands::log::run(&session, args).await,
         Command::Taint(args) => commands::taint::run(&session, args).await,
+        Command::Registry(RegistryCommand::Init) => commands::registry::init(&session).await,
         Command::Debug(DebugCommand::Keys) => commands::debug::keys(&session),
         Command::Debug(DebugCommand::RecordAll(args)) => {
             commands::debug::record_all(&session, args).await

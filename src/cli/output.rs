@@ -115,31 +115,40 @@ impl Output {
         }
     }
 
-    /// A problem in one to three lines.
+    /// A problem in one to three lines, for stderr.
     pub(super) fn render(&self, problem: &Problem) -> String {
-        let word = match problem.severity {
-            Severity::Error => self.paint_status(Style::Red, "error"),
-            Severity::Warning => self.paint_status(Style::Yellow, "warning"),
-        };
-        let code = self.paint_status(Style::Dim, format!("[{}]", problem.code));
-        let project = problem
-            .project
-            .as_ref()
-            .map(|project| format!("{project}: "));
-        let mut text = format!(
-            "{word}{code}: {}{}",
-            project.unwrap_or_default(),
-            problem.message
-        );
-        if let Some(location) = &problem.location {
-            text.push_str(&format!("\n  --> {location}"));
-        }
-        if let Some(hint) = &problem.hint {
-            let label = self.paint_status(Style::Cyan, "hint");
-            text.push_str(&format!("\n  {label}: {hint}"));
-        }
-        text
+        rendered(self.color_err, problem)
     }
+
+    /// A problem in one to three lines, for stdout.
+    pub(super) fn render_data(&self, problem: &Problem) -> String {
+        rendered(self.color_out, problem)
+    }
+}
+
+fn rendered(color: bool, problem: &Problem) -> String {
+    let word = match problem.severity {
+        Severity::Error => painted(color, Style::Red, "error"),
+        Severity::Warning => painted(color, Style::Yellow, "warning"),
+    };
+    let code = painted(color, Style::Dim, &format!("[{}]", problem.code));
+    let project = problem
+        .project
+        .as_ref()
+        .map(|project| format!("{project}: "));
+    let mut text = format!(
+        "{word}{code}: {}{}",
+        project.unwrap_or_default(),
+        problem.message
+    );
+    if let Some(location) = &problem.location {
+        text.push_str(&format!("\n  --> {location}"));
+    }
+    if let Some(hint) = &problem.hint {
+        let label = painted(color, Style::Cyan, "hint");
+        text.push_str(&format!("\n  {label}: {hint}"));
+    }
+    text
 }
 
 /// A problem as JSON has it.

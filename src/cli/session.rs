@@ -1,6 +1,6 @@
 //! What a command works with: the repository, the commit, and the bases opened.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::output::Output;
@@ -60,7 +60,7 @@ impl Standing {
 impl Session {
     pub(super) fn open(settings: Settings, output: Output) -> Result<Self, Failure> {
         let repository = Repository::open(&settings.directory)?;
-        let commit = repository.resolve(&settings.commit)?;
+        let commit = repository.resolve(settings.revision())?;
         Ok(Self {
             settings,
             output,
@@ -113,7 +113,7 @@ impl Session {
             Some(name) => Some(Ledger::open(remote(name, Credentials::Docker)?).await?),
         };
         let made = Marker {
-            id: self.base_id(&names.registry),
+            id: base_id(&self.repository, &names.registry),
             upstream: upstream.is_some(),
         };
         let (client, server) = if names.registry == EMBEDDED {
@@ -139,41 +139,28 @@ impl Session {
         })
     }
 
-    /// Writes the marker of the base that is named, if it has none.
-    pub(super) async fn init_base(&self) -> Result<Ledger, Failure> {
-        let names = self.settings.bases(&self.manifest()?.manifest)?;
-        let upstream = names.upstream.is_some() || names.registry == EMBEDDED;
+    /// Writes the marker of a base, if it has none: the base that is named, or the manifest's.
+    /// Returns the base's name and the marker that stands.
+    pub(super) async fn init_base(&self) -> Result<(String, Marker), Failure> {
+        let names = self.settings.base_to_make(&self.manifest()?.manifest);
+        if names.registry == EMBEDDED {
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let (ledger, server) = serve_base(&self.repository, listen).await?;
+            server.stop().await;
+            return Ok((names.registry, ledger.marker().clone()));
+        }
         let made = Marker {
-            id: self.base_id(&names.registry),
-            upstream,
+            id: base_id(&self.repository, &names.registry),
+            upstream: names.upstream.is_some(),
         };
-        let (client, _server) = if names.registry == EMBEDDED {
-            let (client, server) = self.serve().await?;
-            (client, Some(server))
-        } else {
-            (remote(&names.registry, written_credentials())?, None)
-        };
-        Ok(Ledger::create(client, made, &now()).await?)
+        let client = remote(&names.registry, written_credentials())?;
+        let ledger = Ledger::create(client, made, &now()).await?;
+        Ok((names.registry, ledger.marker().clone()))
     }
 
     async fn serve(&self) -> Result<(Client, embedded::Server), Failure> {
-        let directory = self.repository.root().join(".waybill").join("registry");
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = embedded::serve(&directory, any_port).await?;
-        let base: Base = format!("{}/{EMBEDDED_PREFIX}", server.address()).parse()?;
-        let client = Client::new(base, Credentials::Anonymous, Options::default())?;
-        Ok((client, server))
-    }
-
-    /// The id of a base that is made now: two runs that make the same base at once come to the
-    /// same one.
-    fn base_id(&self, registry: &str) -> String {
-        let place = if registry == EMBEDDED {
-            self.repository.root().to_string_lossy().into_owned()
-        } else {
-            registry.to_owned()
-        };
-        Digest::of(format!("waybill base {place}").as_bytes()).hex()[..32].to_owned()
+        serve_embedded(&self.repository, any_port).await
     }
 
     /// A request for a plan, to be narrowed by the command.
@@ -336,6 +323,49 @@ impl OpenBases {
             server.stop().await;
         }
     }
+}
+
+/// Serves a repository's embedded registry, as a base with its marker.
+pub(super) async fn serve_base(
+    repository: &Repository,
+    listen: SocketAddr,
+) -> Result<(Ledger, embedded::Server), Failure> {
+    let (client, server) = serve_embedded(repository, listen).await?;
+    let made = Marker {
+        id: base_id(repository, EMBEDDED),
+        upstream: true,
+    };
+    let ledger = Ledger::create(client, made, &now()).await?;
+    Ok((ledger, server))
+}
+
+async fn serve_embedded(
+    repository: &Repository,
+    listen: SocketAddr,
+) -> Result<(Client, embedded::Server), Failure> {
+    let directory = repository.root().join(".waybill").join("registry");
+    let server = embedded::serve(&directory, listen).await?;
+    let mut reached = server.address();
+    if reached.ip().is_unspecified() {
+        reached.set_ip(match reached {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let base: Base = format!("http://{reached}/{EMBEDDED_PREFIX}").parse()?;
+    let client = Client::new(base, Credentials::Anonymous, Options::default())?;
+    Ok((client, server))
+}
+
+/// The id of a base that is made now: two runs that make the same base at once come to the same
+/// one.
+fn base_id(repository: &Repository, registry: &str) -> String {
+    let place = if registry == EMBEDDED {
+        repository.root().to_string_lossy().into_owned()
+    } else {
+        registry.to_owned()
+    };
+    Digest::of(format!("waybill base {place}").as_bytes()).hex()[..32].to_owned()
 }
 
 /// The name under which the engine keeps an image that was built into the embedded base.

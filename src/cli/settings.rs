@@ -16,7 +16,8 @@ pub(super) const EMBEDDED: &str = "embedded";
 pub(super) struct Settings {
     pub(super) directory: PathBuf,
     pub(super) manifest: Option<RepoPath>,
-    pub(super) commit: String,
+    /// The commit that was asked for, if one was.
+    pub(super) commit: Option<String>,
     pub(super) tag: Option<String>,
     registry: Option<String>,
     upstream: Option<String>,
@@ -42,7 +43,7 @@ impl Settings {
                 .clone()
                 .unwrap_or_else(|| PathBuf::from(".")),
             manifest,
-            commit: global.commit.clone(),
+            commit: set(&global.commit),
             tag: set(&global.tag),
             registry: set(&global.registry),
             upstream: set(&global.upstream),
@@ -60,6 +61,11 @@ impl Settings {
         }
     }
 
+    /// The commit, by any name that git knows.
+    pub(super) fn revision(&self) -> &str {
+        self.commit.as_deref().unwrap_or("HEAD")
+    }
+
     /// The bases: flag over variable over manifest. Without `CI` in the environment the embedded
     /// registry is written, with the manifest's registry as its upstream.
     pub(super) fn bases(&self, manifest: &Manifest) -> Result<BaseNames, Failure> {
@@ -69,6 +75,17 @@ impl Settings {
             (None, Some(registry)) => registry.clone(),
             (None, None) => return Err(no_registry()),
         };
+        Ok(self.with_upstream(registry, manifest))
+    }
+
+    /// The base that is set up: flag over variable over manifest, and else the embedded one.
+    pub(super) fn base_to_make(&self, manifest: &Manifest) -> BaseNames {
+        let registry = self.registry.as_ref().or(manifest.registry.as_ref());
+        let registry = registry.map_or_else(|| EMBEDDED.to_owned(), Clone::clone);
+        self.with_upstream(registry, manifest)
+    }
+
+    fn with_upstream(&self, registry: String, manifest: &Manifest) -> BaseNames {
         let upstream = match self.upstream.as_deref() {
             Some("none") => None,
             Some(upstream) => Some(upstream.to_owned()),
@@ -79,7 +96,7 @@ impl Settings {
             None => manifest.upstream.clone(),
         };
         let upstream = upstream.filter(|upstream| *upstream != registry && upstream != EMBEDDED);
-        Ok(BaseNames { registry, upstream })
+        BaseNames { registry, upstream }
     }
 }
 

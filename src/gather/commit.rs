@@ -3,20 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::GatherError;
+use super::files::{Files, read_manifest};
 use crate::dockerfile::Dockerfile;
 use crate::git::{Commit, GitError, Repository, Snapshot};
 use crate::graph::Graph;
 use crate::key::{FactsError, Located, Matcher, ProjectFacts, project_facts};
-use crate::manifest::{self, Manifest, Raw};
-use crate::model::{CommitId, Mode, ObjectId, ProjectName, RepoPath, Resolved};
+use crate::manifest::{Manifest, Raw};
+use crate::model::{CommitId, Entry, Mode, ObjectId, ProjectName, RepoPath, Resolved, Tree};
 use crate::problem::{Class, Diagnose as _, Failure, Location, Problem};
-
-/// The names that a manifest may have, in the order in which they are tried.
-pub const MANIFEST_NAMES: [&str; 3] = [
-    "build_manifest.json",
-    "build_manifest.yml",
-    "build_manifest.yaml",
-];
 
 /// The build argument that makes a release tag part of the key.
 pub const RELEASE_TAG_ARGUMENT: &str = "COMMIT_TAG";
@@ -24,7 +18,7 @@ pub const RELEASE_TAG_ARGUMENT: &str = "COMMIT_TAG";
 /// What is asked of each commit alike.
 #[derive(Clone, Debug, Default)]
 pub struct CommitOptions {
-    /// The manifest's path; `None` for the first of [`MANIFEST_NAMES`] that is there.
+    /// The manifest's path; `None` for the first of [`super::MANIFEST_NAMES`] that is there.
     pub manifest: Option<RepoPath>,
     /// The release tag.
     pub tag: Option<String>,
@@ -141,14 +135,7 @@ pub fn load_manifest(
     id: CommitId,
     path: Option<&RepoPath>,
 ) -> Result<LoadedManifest, Failure> {
-    let commit = repository.commit(id)?;
-    let snapshot = repository.snapshot_of_tree(commit.tree)?;
-    Source {
-        repository,
-        snapshot,
-        fetch: true,
-    }
-    .manifest(path, id)
+    Source::of_commit(repository, id)?.manifest(path, id)
 }
 
 /// Reads a file that was found in the tree, or in one of its submodules. `None` if a submodule
@@ -172,38 +159,21 @@ pub fn read_located(
 }
 
 /// A tree, with what it takes to read the few blobs that a plan needs.
-struct Source<'r> {
+pub(super) struct Source<'r> {
     repository: &'r Repository,
     snapshot: Snapshot<'r>,
     fetch: bool,
 }
 
-impl Source<'_> {
-    /// Reads blobs; those that a partial clone lacks are fetched in one batch first.
-    fn blobs(&self, ids: &[ObjectId]) -> Result<Vec<Vec<u8>>, GitError> {
-        if self.fetch && self.repository.is_partial() {
-            self.repository.prefetch(ids)?;
-        }
-        ids.iter().map(|id| self.repository.blob(*id)).collect()
-    }
-
-    /// Follows links, fetching the blobs of links that a partial clone lacks.
-    fn resolve(&self, path: &RepoPath) -> Result<Resolved, GitError> {
-        loop {
-            match self.snapshot.resolve(path) {
-                Err(GitError::Missing { id, .. })
-                    if self.fetch
-                        && self.repository.is_partial()
-                        && !self.repository.has_object(id) =>
-                {
-                    self.repository.prefetch(&[id])?;
-                    if !self.repository.has_object(id) {
-                        return self.snapshot.resolve(path);
-                    }
-                }
-                other => return other,
-            }
-        }
+impl<'r> Source<'r> {
+    /// The tree of a commit; blobs that a partial clone lacks are fetched.
+    pub(super) fn of_commit(repository: &'r Repository, id: CommitId) -> Result<Self, GitError> {
+        let commit = repository.commit(id)?;
+        Ok(Self {
+            repository,
+            snapshot: repository.snapshot_of_tree(commit.tree)?,
+            fetch: true,
+        })
     }
 
     fn manifest(
@@ -211,27 +181,8 @@ impl Source<'_> {
         path: Option<&RepoPath>,
         commit: CommitId,
     ) -> Result<LoadedManifest, Failure> {
-        let (path, id) = self.find_manifest(path, commit)?;
-        let bytes = self.blobs(&[id])?.pop().unwrap_or_default();
-        let raw = manifest::read(&path, &bytes).map_err(usage)?;
-        let mut found = Vec::new();
-        for file in raw.pattern_files() {
-            let entry = self
-                .resolve(&file)?
-                .entry
-                .filter(|entry| entry.mode.is_file());
-            found.push((file, entry));
-        }
-        let ids: Vec<ObjectId> = found
-            .iter()
-            .filter_map(|(_, entry)| Some((*entry)?.id))
-            .collect();
-        let mut blobs = self.blobs(&ids)?.into_iter();
-        let files = found
-            .into_iter()
-            .map(|(file, entry)| (file, entry.and_then(|_| blobs.next())))
-            .collect();
-        let checked = raw.check(&files);
+        let read = read_manifest(self, path, Some(commit))?;
+        let (raw, checked) = read.map_err(usage)?;
         match checked.manifest {
             Some(manifest) => Ok(LoadedManifest {
                 raw,
@@ -242,28 +193,6 @@ impl Source<'_> {
         }
     }
 
-    fn find_manifest(
-        &self,
-        path: Option<&RepoPath>,
-        commit: CommitId,
-    ) -> Result<(RepoPath, ObjectId), Failure> {
-        let candidates = match path {
-            Some(path) => vec![path.clone()],
-            None => MANIFEST_NAMES.map(RepoPath::from).to_vec(),
-        };
-        for candidate in &candidates {
-            let resolved = self.resolve(candidate)?;
-            if let Some(entry) = resolved.entry.filter(|entry| entry.mode.is_file()) {
-                return Ok((candidate.clone(), entry.id));
-            }
-        }
-        Err(GatherError::NoManifest {
-            commit,
-            tried: candidates,
-        }
-        .into())
-    }
-
     fn projects(
         &self,
         raw: &Raw,
@@ -271,8 +200,7 @@ impl Source<'_> {
         order: &[ProjectName],
         tag: Option<&str>,
     ) -> Result<BTreeMap<ProjectName, ProjectFacts>, Failure> {
-        let tree = FetchingTree(self);
-        let matcher = Matcher::new(&tree);
+        let matcher = Matcher::new(self);
         let mut found = BTreeMap::new();
         let mut problems = Vec::new();
         for project in order.iter().filter_map(|name| manifest.projects.get(name)) {
@@ -297,13 +225,7 @@ impl Source<'_> {
     /// Whether a Dockerfile declares the release tag. One that cannot be parsed counts as if it
     /// did: its key then holds a tag too much, which rebuilds at worst.
     fn declares_tag(&self, located: &Located) -> Result<bool, GitError> {
-        if self.fetch
-            && self.repository.is_partial()
-            && located.source.entry.mode != Mode::Submodule
-        {
-            self.repository.prefetch(&[located.source.entry.id])?;
-        }
-        let bytes = read_located(self.repository, located)?.unwrap_or_default();
+        let bytes = self.located(located)?.unwrap_or_default();
         Ok(
             Dockerfile::parse(&located.path, &bytes).map_or(true, |dockerfile| {
                 dockerfile.declares_arg(RELEASE_TAG_ARGUMENT)
@@ -313,25 +235,58 @@ impl Source<'_> {
 }
 
 /// The tree as the key sees it, links fetched where needed.
-struct FetchingTree<'s, 'r>(&'s Source<'r>);
-
-impl crate::model::Tree for FetchingTree<'_, '_> {
+impl Tree for Source<'_> {
     type Error = GitError;
 
-    fn entry(&self, path: &RepoPath) -> Result<Option<crate::model::Entry>, GitError> {
-        self.0.snapshot.entry(path)
+    fn entry(&self, path: &RepoPath) -> Result<Option<Entry>, GitError> {
+        self.snapshot.entry(path)
     }
 
+    /// Follows links, fetching the blobs of links that a partial clone lacks.
     fn resolve(&self, path: &RepoPath) -> Result<Resolved, GitError> {
-        self.0.resolve(path)
+        loop {
+            match self.snapshot.resolve(path) {
+                Err(GitError::Missing { id, .. })
+                    if self.fetch
+                        && self.repository.is_partial()
+                        && !self.repository.has_object(id) =>
+                {
+                    self.repository.prefetch(&[id])?;
+                    if !self.repository.has_object(id) {
+                        return self.snapshot.resolve(path);
+                    }
+                }
+                other => return other,
+            }
+        }
     }
 
     fn walk(
         &self,
         directory: &RepoPath,
-        visit: &mut dyn FnMut(&[u8], crate::model::Entry),
+        visit: &mut dyn FnMut(&[u8], Entry),
     ) -> Result<(), GitError> {
-        self.0.snapshot.walk(directory, visit)
+        self.snapshot.walk(directory, visit)
+    }
+}
+
+impl Files for Source<'_> {
+    /// Reads blobs; those that a partial clone lacks are fetched in one batch first.
+    fn blobs(&self, ids: &[ObjectId]) -> Result<Vec<Vec<u8>>, GitError> {
+        if self.fetch && self.repository.is_partial() {
+            self.repository.prefetch(ids)?;
+        }
+        ids.iter().map(|id| self.repository.blob(*id)).collect()
+    }
+
+    fn located(&self, located: &Located) -> Result<Option<Vec<u8>>, GitError> {
+        if self.fetch
+            && self.repository.is_partial()
+            && located.source.entry.mode != Mode::Submodule
+        {
+            self.repository.prefetch(&[located.source.entry.id])?;
+        }
+        read_located(self.repository, located)
     }
 }
 
@@ -342,7 +297,8 @@ fn usage(problems: Vec<Problem>) -> Failure {
     }
 }
 
-fn facts_problems(
+/// What keeps a project's facts from being told, as problems; `place` is its `dockerfile`.
+pub(super) fn facts_problems(
     error: &FactsError<GitError>,
     place: &Location,
     project: &ProjectName,

@@ -6,11 +6,11 @@ use crate::problem::{Class, Diagnose, Problem};
 /// What a plan can fail of, beyond the errors of git and the ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum GatherError {
-    /// The commit holds no manifest.
-    #[error("there is no manifest at commit {}: tried {}", commit.short(), names(tried))]
+    /// The commit, or the work tree, holds no manifest.
+    #[error("there is no manifest {}: tried {}", place(*commit), names(tried))]
     NoManifest {
-        /// The commit.
-        commit: CommitId,
+        /// The commit; none for the work tree.
+        commit: Option<CommitId>,
         /// The paths that were tried.
         tried: Vec<RepoPath>,
     },
@@ -39,6 +39,13 @@ pub enum GatherError {
     Unsettled,
 }
 
+fn place(commit: Option<CommitId>) -> String {
+    commit.map_or_else(
+        || "in the work tree".to_owned(),
+        |commit| format!("at commit {}", commit.short()),
+    )
+}
+
 fn names(paths: &[RepoPath]) -> String {
     let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
     names.join(", ")
@@ -55,6 +62,9 @@ impl Diagnose for GatherError {
     fn problems(&self) -> Vec<Problem> {
         let problem = |code| Problem::error(code, self.to_string());
         vec![match self {
+            Self::NoManifest { commit: None, .. } => {
+                problem("no-manifest").hint("`waybill init` writes a first one")
+            }
             Self::NoManifest { .. } => problem("no-manifest").hint(
                 "`waybill init` writes a first one; commit it, since waybill reads the commit and \
                  not the work tree",

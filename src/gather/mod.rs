@@ -4,19 +4,24 @@
 //! Everything here is I/O in the service of [`crate::plan`], which decides; nothing here does.
 
 mod adopt;
+mod check;
 mod commit;
+mod dockerfiles;
 mod error;
 mod explain;
+mod files;
 mod history;
 mod planner;
 mod uses;
 mod why;
 
+pub use check::{Check, CheckedProject, check_commit, check_work_tree};
 pub use commit::{
-    CommitFacts, CommitOptions, LoadedManifest, MANIFEST_NAMES, RELEASE_TAG_ARGUMENT,
-    load_manifest, read_located,
+    CommitFacts, CommitOptions, LoadedManifest, RELEASE_TAG_ARGUMENT, load_manifest, read_located,
 };
+pub use dockerfiles::find_dockerfiles;
 pub use error::GatherError;
+pub use files::{Files, MANIFEST_NAMES};
 pub use history::{HistoryLine, HistoryRequest, Stand, history};
 pub use planner::{Keys, PlanRequest, Planning, plan};
 pub use uses::{ProjectUses, project_uses};

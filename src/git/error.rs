@@ -128,6 +128,20 @@ pub enum GitError {
         /// The submodule's path.
         path: RepoPath,
     },
+    /// A bare repository has no files to look at.
+    #[error("the git repository at '{}' has no work tree", directory.display())]
+    NoWorkTree {
+        /// The repository.
+        directory: PathBuf,
+    },
+    /// A file of the work tree could not be read.
+    #[error("could not read '{path}' in the work tree: {source}")]
+    File {
+        /// The file.
+        path: RepoPath,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The `git` program could not be started, or failed.
     #[error("`{command}` failed: {detail}")]
     Program {
@@ -174,6 +188,8 @@ impl GitError {
             Self::LinkLeaves { .. } => "link-leaves-repository",
             Self::LinkLoop { .. } => "link-loop",
             Self::Submodule { .. } => "submodule-missing",
+            Self::NoWorkTree { .. } => "no-work-tree",
+            Self::File { .. } => "unreadable-file",
             Self::Program { .. } => "git-program",
             Self::Fetch { .. } => "fetch-failed",
             Self::Write { .. } => "write-failed",
@@ -210,6 +226,8 @@ impl GitError {
             Self::Submodule { path } => {
                 return Some(format!("run git submodule update --init '{path}'"));
             }
+            Self::NoWorkTree { .. } => "name a commit with --commit",
+            Self::File { .. } => "check its permissions",
             Self::Program { .. } => "check that the git program is installed and works here",
             Self::Fetch { .. } => "check the network and the credentials of the remote",
             Self::NotACommit { .. } | Self::Write { .. } => return None,

@@ -15,6 +15,7 @@ mod history;
 mod identity;
 mod last_changes;
 mod lfs;
+mod links;
 mod objects;
 mod program;
 mod remote;
@@ -22,6 +23,7 @@ mod revision;
 mod snapshot;
 mod tree;
 mod work_tree;
+mod work_tree_files;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -33,6 +35,7 @@ pub use history::{History, HistoryCommit, HistoryEnd};
 pub use last_changes::LastChange;
 pub use objects::Commit;
 pub use snapshot::Snapshot;
+pub use work_tree_files::WorkTree;
 
 use crate::model::RepoPath;
 

@@ -6,11 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gix::objs::Kind;
 
 use super::tree::{Tree, next_entry};
-use super::{GitError, Repository};
+use super::{GitError, Repository, links};
 use crate::model::{self, CommitId, Entry, Mode, ObjectId, RepoPath, Resolved};
-
-/// More symbolic links than this on the way to one path are taken for a loop, as Linux does.
-const MAX_LINKS: usize = 40;
 
 /// One root tree. Directories are decoded once each, so thousands of look-ups share the work.
 pub struct Snapshot<'r> {
@@ -57,6 +54,21 @@ impl model::Tree for Snapshot<'_> {
     }
 }
 
+impl links::Directories for Snapshot<'_> {
+    fn root(&self) -> Entry {
+        self.root_entry()
+    }
+
+    fn child(&self, directory: Entry, name: &[u8]) -> Result<Option<Entry>, GitError> {
+        Ok(self.decoded(directory.id)?.find(name))
+    }
+
+    fn target(&self, path: &RepoPath, link: Entry) -> Result<Vec<u8>, GitError> {
+        let what = format!("the target of the link '{path}',");
+        self.repository.blob_named(link.id, &what)
+    }
+}
+
 impl Snapshot<'_> {
     /// The id of the root tree.
     #[must_use]
@@ -86,7 +98,7 @@ impl Snapshot<'_> {
     /// not there is an answer without entry. The targets of links are blobs that a partial clone
     /// may lack.
     pub fn resolve(&self, path: &RepoPath) -> Result<Resolved, GitError> {
-        Resolution::new(self, path).run()
+        links::resolve(self, path)
     }
 
     /// Calls `visit` with each file, link and submodule below a directory, in the order of the
@@ -177,129 +189,4 @@ struct Level {
     position: usize,
     /// How much of the path names this directory, its `/` included.
     prefix: usize,
-}
-
-/// A path in the middle of being resolved.
-struct Resolution<'s> {
-    snapshot: &'s Snapshot<'s>,
-    asked: &'s RepoPath,
-    /// The components still to go, the next one last.
-    pending: Vec<Vec<u8>>,
-    /// The components gone, each with what is there (`None` once nothing is).
-    gone: Vec<(Vec<u8>, Option<Entry>)>,
-    links: Vec<(RepoPath, Entry)>,
-    /// The target of the last link, for the error.
-    target: Vec<u8>,
-}
-
-impl<'s> Resolution<'s> {
-    fn new(snapshot: &'s Snapshot<'s>, asked: &'s RepoPath) -> Self {
-        let mut pending: Vec<_> = asked.components().map(<[u8]>::to_vec).collect();
-        pending.reverse();
-        Self {
-            snapshot,
-            asked,
-            pending,
-            gone: Vec::new(),
-            links: Vec::new(),
-            target: Vec::new(),
-        }
-    }
-
-    fn run(mut self) -> Result<Resolved, GitError> {
-        while let Some(component) = self.pending.pop() {
-            match component.as_slice() {
-                b"" | b"." => {}
-                b".." => {
-                    self.gone.pop().ok_or_else(|| self.leaves())?;
-                }
-                _ => self.step(component)?,
-            }
-        }
-        Ok(Resolved {
-            path: self.path(),
-            entry: self.here(),
-            submodule: self.submodule(),
-            links: self.links,
-        })
-    }
-
-    /// Goes one component down, or turns off along a link.
-    fn step(&mut self, component: Vec<u8>) -> Result<(), GitError> {
-        let entry = match self.here() {
-            Some(here) if here.mode == Mode::Tree => {
-                self.snapshot.decoded(here.id)?.find(&component)
-            }
-            _ => None,
-        };
-        self.gone.push((component, entry));
-        match entry {
-            Some(link) if link.mode == Mode::Link => self.follow(link),
-            _ => Ok(()),
-        }
-    }
-
-    fn follow(&mut self, link: Entry) -> Result<(), GitError> {
-        let path = self.path();
-        if self.links.len() == MAX_LINKS {
-            return Err(GitError::LinkLoop {
-                path: self.asked.clone(),
-                link: path,
-            });
-        }
-        let what = format!("the target of the link '{path}',");
-        self.target = self.snapshot.repository.blob_named(link.id, &what)?;
-        self.links.push((path, link));
-        if self.target.first() == Some(&b'/') {
-            return Err(self.leaves());
-        }
-        if self.target.is_empty() {
-            // No system opens such a link: nothing is there.
-            if let Some(last) = self.gone.last_mut() {
-                last.1 = None;
-            }
-            return Ok(());
-        }
-        self.gone.pop();
-        let components = self.target.rsplit(|byte| *byte == b'/');
-        self.pending.extend(components.map(<[u8]>::to_vec));
-        Ok(())
-    }
-
-    fn here(&self) -> Option<Entry> {
-        match self.gone.last() {
-            Some((_, entry)) => *entry,
-            None => Some(self.snapshot.root_entry()),
-        }
-    }
-
-    fn path(&self) -> RepoPath {
-        join(self.gone.iter())
-    }
-
-    fn submodule(&self) -> Option<(RepoPath, Entry)> {
-        let is_submodule =
-            |entry: &Option<Entry>| entry.is_some_and(|entry| entry.mode == Mode::Submodule);
-        let index = self
-            .gone
-            .iter()
-            .position(|(_, entry)| is_submodule(entry))?;
-        let entry = self.gone[index].1?;
-        Some((join(self.gone[..=index].iter()), entry))
-    }
-
-    fn leaves(&self) -> GitError {
-        GitError::LinkLeaves {
-            link: self
-                .links
-                .last()
-                .map_or_else(|| self.asked.clone(), |(path, _)| path.clone()),
-            target: String::from_utf8_lossy(&self.target).into_owned(),
-        }
-    }
-}
-
-fn join<'a>(components: impl Iterator<Item = &'a (Vec<u8>, Option<Entry>)>) -> RepoPath {
-    let names: Vec<&[u8]> = components.map(|(name, _)| name.as_slice()).collect();
-    RepoPath::from_git(names.join(&b'/'))
 }

@@ -146,7 +146,7 @@ fn name_of(repository: &str, sketch: &Sketch, components: usize) -> String {
 fn kind_of(file: &str) -> Option<&str> {
     file.strip_prefix("Dockerfile.")
         .or_else(|| file.strip_suffix(".Dockerfile"))
-        .or_else(|| (file != "Dockerfile").then_some(file))
+        .or_else(|| (!matches!(file, "Dockerfile" | "Containerfile")).then_some(file))
 }
 
 /// Lower-case words of letters and digits, with `-` for whatever else there is between them; single

@@ -77,6 +77,12 @@ impl Raw {
         self.shape
     }
 
+    /// How many projects are written there, with errors or without.
+    #[must_use]
+    pub fn project_count(&self) -> usize {
+        self.projects().len()
+    }
+
     /// The pattern files that [`Raw::check`] needs, sorted, each once, before links are resolved.
     #[must_use]
     pub fn pattern_files(&self) -> Vec<RepoPath> {

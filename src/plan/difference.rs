@@ -97,7 +97,7 @@ pub fn matching_pattern<'a>(
 }
 
 /// From the project to each of its dependencies, itself first, by the shortest way; nearest first.
-fn routes(project: &ProjectName, manifest: &Manifest) -> Vec<Vec<ProjectName>> {
+pub(super) fn routes(project: &ProjectName, manifest: &Manifest) -> Vec<Vec<ProjectName>> {
     let mut routes = Vec::new();
     let mut seen = BTreeSet::from([project.clone()]);
     let mut queue = VecDeque::from([vec![project.clone()]]);

@@ -7,6 +7,7 @@ mod decide;
 mod difference;
 mod directive;
 mod facts;
+mod supposed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ pub use decide::{Decision, Outcome, Reused, decide};
 pub use difference::{Side, inputs_changed, matching_pattern};
 pub use directive::Rebuild;
 pub use facts::{Candidate, Facts, Found, Lookup, Place};
+pub use supposed::{Cause, Hit, Hits, Supposed, if_changed};
 
 use crate::key::ProjectKey;
 use crate::ledger::BuiltFacts;

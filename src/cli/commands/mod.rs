@@ -1,10 +1,16 @@
 //! A file per command: gather, decide, execute, render.
 
 pub(super) mod build;
+pub(super) mod check;
+pub(super) mod completions;
 pub(super) mod debug;
 pub(super) mod history;
 pub(super) mod image;
+pub(super) mod init;
 pub(super) mod log;
 pub(super) mod plan;
+pub(super) mod plan_if;
+pub(super) mod registry;
+pub(super) mod schema;
 pub(super) mod taint;
 pub(super) mod why;
