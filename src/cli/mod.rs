@@ -45,37 +45,30 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: &Cli, output: Output) -> Ended {
     let settings = || Settings::new(&cli.global);
+    let session = || Session::open(settings()?, output);
     match &cli.command {
         Command::Schema(args) => commands::schema::run(args, output),
         Command::Completions(args) => commands::completions::run(args, output),
         Command::Init(args) => commands::init::run(&settings()?, args, output),
         Command::Check(args) => commands::check::run(&settings()?, args, output),
+        Command::Plan(args) if !args.if_changed.is_empty() => {
+            commands::plan_if::run(&session()?, args)
+        }
+        Command::Plan(args) => commands::plan::run(&session()?, args).await,
+        Command::Build(args) => commands::build::run(session()?, &cli.global, args).await,
+        Command::Image(args) => commands::image::run(&session()?, args).await,
+        Command::Why(args) => commands::why::run(&session()?, args).await,
+        Command::History(args) => commands::history::run(&session()?, args).await,
+        Command::Log(args) => commands::log::run(&session()?, args).await,
+        Command::Taint(args) => commands::taint::run(&session()?, args).await,
+        Command::Registry(RegistryCommand::Init) => commands::registry::init(&session()?).await,
         Command::Registry(RegistryCommand::Serve(args)) => {
             commands::registry::serve(&settings()?, args, output).await
         }
-        _ => at_commit(cli, Session::open(settings()?, output)?).await,
-    }
-}
-
-/// The commands that need a commit.
-async fn at_commit(cli: &Cli, session: Session) -> Ended {
-    match &cli.command {
-        Command::Plan(args) if !args.if_changed.is_empty() => {
-            commands::plan_if::run(&session, args)
-        }
-        Command::Plan(args) => commands::plan::run(&session, args).await,
-        Command::Build(args) => commands::build::run(session, &cli.global, args).await,
-        Command::Image(args) => commands::image::run(&session, args).await,
-        Command::Why(args) => commands::why::run(&session, args).await,
-        Command::History(args) => commands::history::run(&session, args).await,
-        Command::Log(args) => commands::log::run(&session, args).await,
-        Command::Taint(args) => commands::taint::run(&session, args).await,
-        Command::Registry(RegistryCommand::Init) => commands::registry::init(&session).await,
-        Command::Debug(DebugCommand::Keys) => commands::debug::keys(&session),
+        Command::Debug(DebugCommand::Keys) => commands::debug::keys(&session()?),
         Command::Debug(DebugCommand::RecordAll(args)) => {
-            commands::debug::record_all(&session, args).await
+            commands::debug::record_all(&session()?, args).await
         }
-        _ => Ok(exit::DONE),
     }
 }
 

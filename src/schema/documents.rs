@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 
 /// A document: its own name, and these fields, all of which are always there.
 fn document(name: &str, fields: &[(&str, Value)]) -> Value {
-    let mut schema = object(fields);
-    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
-    schema["title"] = json!(format!("waybill {name}"));
-    schema["properties"]["schema"] = json!({"const": format!("waybill.{name}/1")});
-    if let Some(required) = schema["required"].as_array_mut() {
-        required.insert(0, json!("schema"));
+    let own = ("schema", json!({"const": format!("waybill.{name}/1")}));
+    let fields: Vec<_> = [own].iter().chain(fields).cloned().collect();
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": format!("waybill {name}"),
+    });
+    if let (Value::Object(schema), Value::Object(object)) = (&mut schema, object(&fields)) {
+        schema.extend(object);
     }
     schema
 }

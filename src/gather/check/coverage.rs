@@ -7,6 +7,13 @@ use crate::key::ProjectFacts;
 use crate::manifest::{Manifest, Pattern};
 use crate::model::{ProjectName, RepoPath};
 
+/// The leaves of a tree by number.
+struct Leaves<'a> {
+    /// Sorted, each with whether it is a submodule.
+    all: &'a [(RepoPath, bool)],
+    submodules: Vec<usize>,
+}
+
 /// Files by number (their place in the sorted list of the tree), by pattern and by project.
 pub(super) struct Coverage {
     by_pattern: HashMap<String, Rc<[usize]>>,
@@ -33,6 +40,11 @@ impl Coverage {
         manifest: &Manifest,
         facts: &BTreeMap<ProjectName, ProjectFacts>,
     ) -> Self {
+        let is_submodule = |number: &usize| leaves[*number].1;
+        let leaves = &Leaves {
+            all: leaves,
+            submodules: (0..leaves.len()).filter(is_submodule).collect(),
+        };
         let mut coverage = Self {
             by_pattern: HashMap::new(),
             own: BTreeMap::new(),
@@ -49,7 +61,7 @@ impl Coverage {
             for pattern in &facts.patterns {
                 let matched = coverage.matched(pattern, leaves);
                 own.extend(matched.iter().filter(|file| {
-                    let (path, is_submodule) = &leaves[**file];
+                    let (path, is_submodule) = &leaves.all[**file];
                     let is_ignored = |ignore: &Pattern| ignore.is_match(path.as_bytes());
                     *is_submodule || !ignore.iter().any(is_ignored)
                 }));
@@ -57,7 +69,8 @@ impl Coverage {
             for pattern in ignore {
                 coverage.matched(pattern, leaves);
             }
-            let number = |path: &RepoPath| leaves.binary_search_by(|(leaf, _)| leaf.cmp(path)).ok();
+            let number =
+                |path: &RepoPath| leaves.all.binary_search_by(|(leaf, _)| leaf.cmp(path)).ok();
             let recipe = &facts.inputs.recipe;
             let files = recipe.dockerfile.iter().chain(&recipe.ignore_file);
             let files = files.chain(&recipe.links);
@@ -100,7 +113,7 @@ impl Coverage {
         groups
     }
 
-    fn matched(&mut self, pattern: &Pattern, leaves: &[(RepoPath, bool)]) -> Rc<[usize]> {
+    fn matched(&mut self, pattern: &Pattern, leaves: &Leaves<'_>) -> Rc<[usize]> {
         if let Some(known) = self.by_pattern.get(pattern.text()) {
             return Rc::clone(known);
         }
@@ -113,17 +126,20 @@ impl Coverage {
 
 /// The leaves that a pattern matches, as the key sees it: a submodule unless the pattern's literal
 /// prefix rules out a match inside it.
-fn find(pattern: &Pattern, leaves: &[(RepoPath, bool)]) -> Vec<usize> {
+fn find(pattern: &Pattern, leaves: &Leaves<'_>) -> Vec<usize> {
+    let all = leaves.all;
     let prefix = pattern.anchored_prefix().unwrap_or_default();
-    let begin = leaves.partition_point(|(path, _)| path.as_bytes() < prefix);
-    let above = leaves[..begin].iter().enumerate();
-    let above =
-        above.filter(|(_, (path, is_submodule))| *is_submodule && pattern.may_match_below(path));
-    let within = leaves.iter().enumerate().skip(begin);
+    let begin = all.partition_point(|(path, _)| path.as_bytes() < prefix);
+    let above = leaves.submodules.iter().copied();
+    let above = above
+        .take_while(|number| *number < begin)
+        .filter(|number| pattern.may_match_below(&all[*number].0));
+    let within = all.iter().enumerate().skip(begin);
     let within = within
         .take_while(|(_, (path, _))| path.as_bytes().starts_with(prefix))
         .filter(|(_, (path, is_submodule))| {
             pattern.is_match(path.as_bytes()) || (*is_submodule && pattern.may_match_below(path))
-        });
-    above.chain(within).map(|(number, _)| number).collect()
+        })
+        .map(|(number, _)| number);
+    above.chain(within).collect()
 }

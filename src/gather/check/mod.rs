@@ -168,7 +168,6 @@ impl<'a, F: Files> Checker<'a, F> {
     fn check(mut self, check: &mut Check) -> Result<(), Failure> {
         check.problems.append(&mut self.problems);
         check.problems.extend(self.unmatched_patterns());
-        check.problems.extend(self.wide_files());
         let mut uses = BTreeMap::new();
         for project in self.manifest.projects.values() {
             check.problems.extend(self.presence(project)?);
@@ -178,6 +177,7 @@ impl<'a, F: Files> Checker<'a, F> {
         }
         // Uses that are no dependencies are among the problems already, and not among these.
         let edges = self.graph.edges(&uses)?;
+        check.problems.extend(self.wide_files(&edges));
         let names = self.manifest.projects.keys();
         check.projects = names.map(|name| self.checked(name, &edges)).collect();
         Ok(())
@@ -226,7 +226,11 @@ impl<'a, F: Files> Checker<'a, F> {
             let hint = "`dockerfile` is relative to `buildDir` or `projectDir`";
             problems.push(warn("missing-dockerfile", message, "dockerfile", hint));
         }
-        if !facts.has_sources {
+        let is_said = project.patterns.as_ref().is_some_and(|patterns| {
+            let mut patterns = patterns.iter();
+            patterns.all(|pattern| self.coverage.matches(pattern).is_empty())
+        });
+        if !facts.has_sources && !is_said {
             let message = "no file matches its patterns, so it is never built".to_owned();
             let hint = "correct `rebuildPatterns` or `projectDir`";
             problems.push(warn("no-sources", message, "rebuildPatterns", hint));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
 use crate::gather::Files;
+use crate::graph::{Edges, Graph};
 use crate::model::ProjectName;
 use crate::problem::{Location, Problem};
 
@@ -16,6 +17,39 @@ const MOST: usize = 80;
 /// How many paths are named.
 const SHOWN: usize = 3;
 
+/// What a change of a project reaches.
+struct Reach {
+    /// It and its dependents.
+    rebuilt: BTreeSet<ProjectName>,
+    /// It and the projects into whose images its own goes.
+    users: BTreeSet<ProjectName>,
+}
+
+/// What changes of projects reach, each found out once.
+struct Reaches<'a> {
+    graph: &'a Graph,
+    edges: &'a Edges,
+    known: BTreeMap<ProjectName, Reach>,
+}
+
+impl Reaches<'_> {
+    fn of(&mut self, project: &ProjectName) -> &Reach {
+        let (graph, edges) = (self.graph, self.edges);
+        self.known.entry(project.clone()).or_insert_with(|| {
+            let mut rebuilt = graph.all_dependents(project);
+            rebuilt.insert(project.clone());
+            let mut users = BTreeSet::new();
+            let mut waiting = vec![project.clone()];
+            while let Some(next) = waiting.pop() {
+                if users.insert(next.clone()) {
+                    waiting.extend(edges.users(&next));
+                }
+            }
+            Reach { rebuilt, users }
+        })
+    }
+}
+
 /// A file, and what its change rebuilds.
 struct Wide<'a> {
     file: usize,
@@ -24,46 +58,64 @@ struct Wide<'a> {
 }
 
 impl<F: Files> Checker<'_, F> {
-    /// One warning that names the files whose change rebuilds most projects. Those that
-    /// `rebuildAll` matches are meant to.
-    pub(super) fn wide_files(&self) -> Option<Problem> {
-        let living: BTreeSet<&ProjectName> = self
-            .facts
-            .values()
+    /// One warning that names the files whose change rebuilds most projects, and most of those
+    /// without going into their images. Those that `rebuildAll` matches are meant to.
+    pub(super) fn wide_files(&self, edges: &Edges) -> Option<Problem> {
+        let living = self.facts.values();
+        let living: BTreeSet<ProjectName> = living
             .filter(|facts| facts.dockerfile.is_some() && facts.has_sources)
-            .map(crate::key::ProjectFacts::name)
+            .map(|facts| facts.name().clone())
             .collect();
         if living.len() < FEW_PROJECTS {
             return None;
         }
-        let mut rebuilt_by: BTreeMap<&ProjectName, BTreeSet<ProjectName>> = BTreeMap::new();
+        let mut reaches = Reaches {
+            graph: &self.graph,
+            edges,
+            known: BTreeMap::new(),
+        };
         let mut wide = Vec::new();
         for (owners, files) in self.coverage.by_owners() {
-            let mut rebuilt: BTreeSet<&ProjectName> = BTreeSet::new();
+            let mut rebuilt: BTreeSet<ProjectName> = BTreeSet::new();
             for owner in &owners {
-                rebuilt_by.entry(owner).or_insert_with(|| {
-                    let mut dependents = self.graph.all_dependents(owner);
-                    dependents.insert((*owner).clone());
-                    dependents
-                });
+                rebuilt.extend(reaches.of(owner).rebuilt.intersection(&living).cloned());
             }
-            for owner in &owners {
-                let by_owner = rebuilt_by.get(owner).into_iter().flatten();
-                rebuilt.extend(by_owner.filter(|name| living.contains(name)));
+            if rebuilt.len() * 100 <= living.len() * MOST {
+                continue;
             }
-            let rebuilt = rebuilt.len();
-            if rebuilt * 100 > living.len() * MOST
-                && let Some(owner) = owners.first()
-            {
-                wide.extend(files.into_iter().map(|file| Wide {
-                    file,
-                    rebuilt,
-                    owner,
-                }));
+            for file in files {
+                let mut inside: BTreeSet<&ProjectName> = BTreeSet::new();
+                let holders = owners.iter().filter(|owner| self.may_hold(owner, file));
+                for holder in holders {
+                    let known = reaches.known.get(*holder);
+                    inside.extend(known.into_iter().flat_map(|reach| &reach.users));
+                }
+                let outside = rebuilt.iter().filter(|name| !inside.contains(name));
+                if outside.count() * 2 > rebuilt.len()
+                    && let Some(owner) = owners.first()
+                {
+                    let rebuilt = rebuilt.len();
+                    wide.push(Wide {
+                        file,
+                        rebuilt,
+                        owner,
+                    });
+                }
             }
         }
         wide.sort_by_key(|wide| (std::cmp::Reverse(wide.rebuilt), wide.file));
         self.describe(&wide, living.len())
+    }
+
+    /// Whether a file can go into a project's image: it lies in the build directory, or is the
+    /// Dockerfile.
+    fn may_hold(&self, project: &ProjectName, file: usize) -> bool {
+        let path = &self.paths[file];
+        self.facts.get(project).is_some_and(|facts| {
+            let dockerfile = facts.dockerfile.as_ref();
+            path.starts_with(&facts.inputs.recipe.build_dir)
+                || dockerfile.is_some_and(|located| located.path == *path)
+        })
     }
 
     fn describe(&self, wide: &[Wide<'_>], all: usize) -> Option<Problem> {
