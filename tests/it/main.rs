@@ -12,3 +12,4 @@ mod git;
 mod registry;
 mod repo;
 mod servers;
+mod world;

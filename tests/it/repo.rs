@@ -31,6 +31,14 @@ impl Repo {
         repo
     }
 
+    /// A repository that is there already, and stays when this is dropped.
+    pub(crate) fn existing(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            ..Self::nowhere()
+        }
+    }
+
     /// A clone over `file://` (so that depth and filters count), made with further arguments.
     pub(crate) fn clone_with(&self, arguments: &[&str]) -> Self {
         self.git(&["config", "uploadpack.allowFilter", "true"]);
