@@ -21,7 +21,7 @@ use crate::event::{Event, Sink, Verdict};
 use crate::ledger::{Bases, TaintRecord};
 use crate::mask::Secrets;
 use crate::model::{Digest, Key, ProjectName};
-use crate::plan::{Action, Plan, Planned};
+use crate::plan::{Action, Place, Plan, Planned};
 use crate::problem::Failure;
 use builder::Builder;
 
@@ -85,8 +85,9 @@ struct Image {
     /// The full reference by digest.
     reference: String,
     digest: Digest,
-    /// The key of the project that it is the image of.
-    key: Key,
+    /// The key under which it is recorded; `None` where it was adopted from the upstream, which
+    /// is not written: its tag there is all that speaks for it.
+    recorded: Option<Key>,
 }
 
 /// Carries the plan out.
@@ -263,21 +264,17 @@ impl<'a> Schedule<'a> {
     }
 
     fn end(&mut self, project: ProjectName, verdict: Verdict, duration: Duration) {
-        let key = self
-            .plan
-            .projects
-            .get(&project)
-            .map(|planned| planned.key.key);
-        match (verdict.image(), key) {
-            (Some((reference, digest)), Some(key)) => {
+        match verdict.image() {
+            Some((reference, digest)) => {
+                let planned = self.plan.projects.get(&project);
                 let image = Image {
                     reference: reference.clone(),
                     digest,
-                    key,
+                    recorded: planned.and_then(recorded_key),
                 };
                 self.images.insert(project.clone(), image);
             }
-            _ => {
+            None => {
                 self.without.insert(project.clone());
             }
         }
@@ -289,4 +286,17 @@ impl<'a> Schedule<'a> {
         (self.executor.sink)(event);
         self.report.verdicts.insert(project, (verdict, duration));
     }
+}
+
+/// The key under which a project's image is recorded once it has ended well.
+fn recorded_key(planned: &Planned) -> Option<Key> {
+    let is_only_tagged = matches!(
+        planned.action,
+        Action::Reuse {
+            adopt: true,
+            place: Place::Upstream,
+            ..
+        }
+    );
+    (!is_only_tagged).then_some(planned.key.key)
 }

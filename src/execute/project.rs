@@ -150,11 +150,15 @@ impl Work<'_> {
     async fn current(&self, images: &Images) -> Result<Images, Failure> {
         let mut current = Images::new();
         for (name, image) in images {
-            let image = match self.executor.bases.built(image.key, name).await? {
+            let Some(key) = image.recorded else {
+                current.insert(name.clone(), image.clone());
+                continue;
+            };
+            let image = match self.executor.bases.built(key, name).await? {
                 Lookup::Found(found) => Image {
                     reference: self.reference(name, &found),
                     digest: found.facts.image,
-                    key: image.key,
+                    recorded: image.recorded,
                 },
                 // The record of an image that was used is gone: what was built on it is not
                 // recorded, and the next run builds both.

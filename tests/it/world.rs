@@ -67,7 +67,9 @@ impl Served {
 
     fn of(runtime: &Runtime, directory: &Path) -> Self {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = runtime.block_on(embedded::serve(directory, any_port)).unwrap();
+        let server = runtime
+            .block_on(embedded::serve(directory, any_port))
+            .unwrap();
         Self {
             address: server.address(),
             directory: directory.to_owned(),
@@ -87,7 +89,10 @@ impl Served {
         let repository = self.directory.join("repositories").join(repository);
         for tag in std::fs::read_dir(repository.join("tags")).unwrap() {
             let tag = tag.unwrap().path();
-            if std::fs::read_to_string(&tag).unwrap().contains(&image.hex()) {
+            if std::fs::read_to_string(&tag)
+                .unwrap()
+                .contains(&image.hex())
+            {
                 std::fs::remove_file(tag).unwrap();
             }
         }
@@ -258,7 +263,9 @@ impl World {
     pub(crate) fn recorded(&self) -> BTreeSet<Key> {
         let tags = self.block_on(async { self.client().tags(names::LEDGER).await });
         let tags = tags.unwrap();
-        tags.iter().filter_map(|tag| names::built_key(tag)).collect()
+        tags.iter()
+            .filter_map(|tag| names::built_key(tag))
+            .collect()
     }
 }
 
@@ -279,7 +286,12 @@ pub(crate) fn client(base: &str) -> Client {
         attempts: 1,
         ..waybill::registry::Options::default()
     };
-    Client::new(base.parse::<Base>().unwrap(), Credentials::Anonymous, options).unwrap()
+    Client::new(
+        base.parse::<Base>().unwrap(),
+        Credentials::Anonymous,
+        options,
+    )
+    .unwrap()
 }
 
 pub(crate) fn name(text: &str) -> ProjectName {
@@ -399,7 +411,11 @@ impl<'w> Run<'w> {
         let events = events.lock().unwrap().clone();
         let done = Done {
             plan: planning.plan,
-            warnings: planning.warnings.iter().map(|problem| problem.code).collect(),
+            warnings: planning
+                .warnings
+                .iter()
+                .map(|problem| problem.code)
+                .collect(),
             report,
             events,
             builder,

@@ -30,7 +30,10 @@ fn the_upstream_is_used_and_never_written() {
     let done = laptop.run().upstream(upstream.clone()).build();
     assert_eq!(done.built(), ["api"]);
     let uses = done.builder.job("api").uses;
-    assert!(uses["base"].starts_with(&format!("{upstream}/base@")), "{uses:?}");
+    assert!(
+        uses["base"].starts_with(&format!("{upstream}/base@")),
+        "{uses:?}"
+    );
     let read_only = ["GET", "HEAD"].map(str::to_owned).into();
     assert_eq!(methods(&front), read_only);
     assert_eq!(trunk.recorded(), recorded);
@@ -54,7 +57,11 @@ fn failures_and_taints_go_into_ones_own_base() {
     assert_eq!(run().build().built(), ["api", "log"]);
     assert_eq!(run().build().built(), NOTHING);
     assert_eq!(methods(&front), ["GET", "HEAD"].map(str::to_owned).into());
-    assert_eq!(builds(&trunk.run().plan().plan), "", "the trunk knows of nothing");
+    assert_eq!(
+        builds(&trunk.run().plan().plan),
+        "",
+        "the trunk knows of nothing"
+    );
 }
 
 #[test]

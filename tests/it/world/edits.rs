@@ -91,7 +91,10 @@ fn a_trigger_and_what_it_triggers_build_at_the_same_time() {
         .script("log", meet(&barrier))
         .script("web", meet(&barrier))
         .build();
-    assert_eq!(done.verdicts(), "api=built base=reused docs=reused log=built web=built");
+    assert_eq!(
+        done.verdicts(),
+        "api=built base=reused docs=reused log=built web=built"
+    );
     assert!(done.builder.moment("-log") < done.builder.moment("+api"));
 }
 
@@ -131,7 +134,10 @@ fn a_rebuild_takes_layers_only_from_what_is_recorded() {
     let job = second.builder.job("api");
     let base = world.registry.base();
     assert!(job.use_engine_cache);
-    assert_eq!(job.cache_from, [format!("{base}/api@{}", first.image("api"))]);
+    assert_eq!(
+        job.cache_from,
+        [format!("{base}/api@{}", first.image("api"))]
+    );
     world.repo.write("services/api/main", "edited again");
     world.repo.commit("Edit");
     let without = world.run().options(|options| options.layer_cache = false);

@@ -38,7 +38,10 @@ fn f1_a_failure_to_find_out_is_never_a_reuse() {
                 assert_eq!(front.log().len(), requests + 1);
                 continue;
             }
-            assert!(outcome.is_err(), "request {request} of {requests}: {fault:?}");
+            assert!(
+                outcome.is_err(),
+                "request {request} of {requests}: {fault:?}"
+            );
         }
     }
 }

@@ -105,7 +105,9 @@ fn expected(
         ends.push(end);
     }
     let words = ends.iter().enumerate();
-    let words: Vec<String> = words.map(|(number, end)| format!("p{number}={end}")).collect();
+    let words: Vec<String> = words
+        .map(|(number, end)| format!("p{number}={end}"))
+        .collect();
     words.join(" ")
 }
 

@@ -70,7 +70,9 @@ fn a_squash_merge_of_a_built_branch_builds_nothing() {
 #[test]
 fn a_merge_commit_of_a_built_branch_builds_nothing() {
     let world = diverged();
-    world.repo.git(&["merge", "--quiet", "--no-ff", "--no-edit", "topic"]);
+    world
+        .repo
+        .git(&["merge", "--quiet", "--no-ff", "--no-edit", "topic"]);
     assert_eq!(world.build().built(), NOTHING);
 }
 

@@ -157,7 +157,9 @@ fn a_directive_rebuilds_everything_once_per_commit() {
 #[test]
 fn a_directive_for_one_project_rebuilds_it_and_its_users_once() {
     let world = built_shop();
-    world.repo.commit("[ci rebuild log] and [ci rebuild nobody]");
+    world
+        .repo
+        .commit("[ci rebuild log] and [ci rebuild nobody]");
     let done = world.build();
     assert_eq!(
         builds(&done.plan),
@@ -380,7 +382,11 @@ fn after_a_race_users_are_built_on_what_the_record_says() {
     }
     let tag = names::image(done.key("base"));
     let tagged = world.block_on(world.client().digest_of("base", &tag));
-    assert_eq!(tagged.unwrap(), Some(done.image("base")), "the tag is put back");
+    assert_eq!(
+        tagged.unwrap(),
+        Some(done.image("base")),
+        "the tag is put back"
+    );
     assert_eq!(world.build().built(), NOTHING);
 }
 
@@ -400,7 +406,10 @@ fn a_user_is_built_again_when_what_it_uses_was_replaced_meanwhile() {
     });
     let done = world.run().script("web", race).build();
     let jobs = done.builder.jobs();
-    let web: Vec<_> = jobs.iter().filter(|job| job.project.as_str() == "web").collect();
+    let web: Vec<_> = jobs
+        .iter()
+        .filter(|job| job.project.as_str() == "web")
+        .collect();
     assert_eq!(web.len(), 2);
     assert_ne!(web[0].uses, web[1].uses);
     assert!(is_reused(&world.run().plan().plan, "web"));
@@ -448,5 +457,9 @@ fn a_missing_tag_of_a_recorded_image_changes_nothing() {
     let key = key(&world, "docs");
     world.registry.forget_tag("docs", &names::image(key));
     let verified = world.run().asking(|request| request.verify = true);
-    assert_eq!(builds(&verified.plan().plan), "", "the record has the digest");
+    assert_eq!(
+        builds(&verified.plan().plan),
+        "",
+        "the record has the digest"
+    );
 }
