@@ -200,7 +200,7 @@ impl<'r> Source<'r> {
         order: &[ProjectName],
         tag: Option<&str>,
     ) -> Result<BTreeMap<ProjectName, ProjectFacts>, Failure> {
-        let matcher = Matcher::new(self);
+        let matcher = Matcher::new(self, &manifest.rebuild_all);
         let mut found = BTreeMap::new();
         let mut problems = Vec::new();
         for project in order.iter().filter_map(|name| manifest.projects.get(name)) {
@@ -267,6 +267,14 @@ impl Tree for Source<'_> {
         visit: &mut dyn FnMut(&[u8], Entry),
     ) -> Result<(), GitError> {
         self.snapshot.walk(directory, visit)
+    }
+
+    fn walk_prefix(
+        &self,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], Entry),
+    ) -> Result<(), GitError> {
+        self.snapshot.walk_prefix(prefix, visit)
     }
 }
 

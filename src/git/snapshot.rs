@@ -7,7 +7,7 @@ use gix::objs::Kind;
 
 use super::tree::{Tree, next_entry};
 use super::{GitError, Repository, links};
-use crate::model::{self, CommitId, Entry, Mode, ObjectId, RepoPath, Resolved};
+use crate::model::{self, CommitId, Entry, Mode, ObjectId, RepoPath, Resolved, directory_of};
 
 /// One root tree. Directories are decoded once each, so thousands of look-ups share the work.
 pub struct Snapshot<'r> {
@@ -51,6 +51,14 @@ impl model::Tree for Snapshot<'_> {
         visit: &mut dyn FnMut(&[u8], Entry),
     ) -> Result<(), GitError> {
         Snapshot::walk(self, directory, visit)
+    }
+
+    fn walk_prefix(
+        &self,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], Entry),
+    ) -> Result<(), GitError> {
+        Snapshot::walk_prefix(self, prefix, visit)
     }
 }
 
@@ -115,6 +123,39 @@ impl Snapshot<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// [`Self::walk`] over the leaves whose path begins with these bytes, reading nothing else.
+    pub fn walk_prefix(
+        &self,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], Entry),
+    ) -> Result<(), GitError> {
+        let directory = directory_of(prefix);
+        let below = directory.as_prefix();
+        let Some(name) = prefix.strip_prefix(&*below) else {
+            return Ok(());
+        };
+        if name.is_empty() {
+            return self.walk(&directory, visit);
+        }
+        let Some(entry) = self
+            .entry(&directory)?
+            .filter(|entry| entry.mode == Mode::Tree)
+        else {
+            return Ok(());
+        };
+        for (name, entry) in self.decoded(entry.id)?.beginning_with(name) {
+            let mut path = below.clone();
+            path.extend_from_slice(name);
+            if entry.mode == Mode::Tree {
+                path.push(b'/');
+                self.walk_tree(entry.id, path, visit)?;
+            } else {
+                visit(&path, entry);
+            }
+        }
+        Ok(())
     }
 
     /// [`Repository::blob`].

@@ -30,6 +30,16 @@ impl Tree {
         Ok(Self { data, entries })
     }
 
+    /// The entries whose names begin with these bytes, in the order of their names.
+    pub(super) fn beginning_with(&self, prefix: &[u8]) -> impl Iterator<Item = (&[u8], Entry)> {
+        let start = self
+            .entries
+            .partition_point(|(range, _)| &self.data[range.clone()] < prefix);
+        let rest = self.entries[start..].iter();
+        rest.map(|(range, entry)| (&self.data[range.clone()], *entry))
+            .take_while(move |(name, _)| name.starts_with(prefix))
+    }
+
     /// The entry of this name.
     pub(super) fn find(&self, name: &[u8]) -> Option<Entry> {
         let found = self

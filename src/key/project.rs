@@ -91,9 +91,7 @@ pub fn project_facts<T: Tree>(
         .collect(&patterns, &project.ignore_patterns, &mut sources)
         .map_err(FactsError::Tree)?;
     let has_sources = !sources.is_empty();
-    matcher
-        .collect(&manifest.rebuild_all, &[], &mut sources)
-        .map_err(FactsError::Tree)?;
+    sources.extend(matcher.for_all().map_err(FactsError::Tree)?.iter().cloned());
     let release_tag = match (release_tag, &dockerfile) {
         (Some(tag), Some(dockerfile)) if declares_tag(dockerfile).map_err(FactsError::Tree)? => {
             Some(tag.to_owned())

@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 
 use super::Source;
 use crate::manifest::Pattern;
-use crate::model::{Entry, Mode, RepoPath, Tree};
+use crate::model::{Entry, Mode, RepoPath, Tree, directory_of};
 
-/// A tree, with its whole list of files kept once a pattern that may match anywhere asked for it.
+/// A tree, with what many projects ask of it kept: its whole list of files, once a pattern that may
+/// match anywhere asked for it, and what counts for every project.
 pub struct Matcher<'t, T> {
     tree: &'t T,
+    rebuild_all: &'t [Pattern],
+    for_all: OnceCell<BTreeSet<Source>>,
     everything: OnceCell<Listing>,
 }
 
@@ -21,10 +24,12 @@ struct Listing {
 }
 
 impl<'t, T: Tree> Matcher<'t, T> {
-    /// A matcher over one tree.
-    pub const fn new(tree: &'t T) -> Self {
+    /// A matcher over one tree, with the patterns that count for every project.
+    pub const fn new(tree: &'t T, rebuild_all: &'t [Pattern]) -> Self {
         Self {
             tree,
+            rebuild_all,
+            for_all: OnceCell::new(),
             everything: OnceCell::new(),
         }
     }
@@ -32,6 +37,16 @@ impl<'t, T: Tree> Matcher<'t, T> {
     /// The tree.
     pub const fn tree(&self) -> &'t T {
         self.tree
+    }
+
+    /// What the patterns match that count for every project; found once.
+    pub fn for_all(&self) -> Result<&BTreeSet<Source>, T::Error> {
+        if let Some(sources) = self.for_all.get() {
+            return Ok(sources);
+        }
+        let mut sources = BTreeSet::new();
+        self.collect(self.rebuild_all, &[], &mut sources)?;
+        Ok(self.for_all.get_or_init(|| sources))
     }
 
     /// Adds what `patterns` match and no `ignore` pattern takes away.
@@ -109,20 +124,18 @@ impl<'t, T: Tree> Matcher<'t, T> {
         };
         let Some(prefix) = pattern
             .anchored_prefix()
-            .filter(|prefix| prefix.contains(&b'/'))
+            .filter(|prefix| !prefix.is_empty())
         else {
             self.everything()?.each(&mut visit);
             return Ok(());
         };
-        let end = prefix.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        let directory = RepoPath::from_git(&prefix[..end]);
+        let directory = directory_of(prefix);
         match self.tree.entry(&directory)? {
-            Some(entry) if entry.mode == Mode::Tree => self.tree.walk(&directory, &mut visit),
             Some(entry) if entry.mode == Mode::Submodule => {
                 visit(directory.as_bytes(), entry);
                 Ok(())
             }
-            Some(_) => Ok(()),
+            Some(_) => self.tree.walk_prefix(prefix, &mut visit),
             None => self.collect_submodule_above(&directory, sources),
         }
     }

@@ -18,7 +18,7 @@ pub use name::{NameError, ProjectName};
 pub use path::RepoPath;
 pub use platform::Platform;
 pub use reason::{ChangedFile, MAX_FILES, Reason};
-pub use tree::{Change, Resolved, Tree};
+pub use tree::{Change, Resolved, Tree, directory_of};
 
 /// A value's text was not of the form that its type asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

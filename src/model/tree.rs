@@ -36,6 +36,27 @@ pub trait Tree {
         directory: &RepoPath,
         visit: &mut dyn FnMut(&[u8], Entry),
     ) -> Result<(), Self::Error>;
+
+    /// [`Self::walk`] over the leaves whose path begins with these bytes, which need not end at a
+    /// `/`. What is not below them may be left unread.
+    fn walk_prefix(
+        &self,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], Entry),
+    ) -> Result<(), Self::Error> {
+        self.walk(&directory_of(prefix), &mut |path, entry| {
+            if path.starts_with(prefix) {
+                visit(path, entry);
+            }
+        })
+    }
+}
+
+/// The directory that every path with this prefix lies in.
+#[must_use]
+pub fn directory_of(prefix: &[u8]) -> RepoPath {
+    let end = prefix.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    RepoPath::from_git(&prefix[..end])
 }
 
 /// A path that differs between two trees: never a directory, and a rename is a removal and an

@@ -131,7 +131,7 @@ impl<'a, F: Files> Checker<'a, F> {
         })?;
         let mut facts = BTreeMap::new();
         let mut problems = Vec::new();
-        let matcher = Matcher::new(files);
+        let matcher = Matcher::new(files, &manifest.rebuild_all);
         for project in manifest.projects.values() {
             match project_facts(&matcher, manifest, project, None, &|_| Ok(false)) {
                 Ok(found) => {

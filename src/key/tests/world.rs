@@ -181,7 +181,7 @@ impl World {
         let manifest = checked
             .manifest
             .unwrap_or_else(|| panic!("{manifest}: {:#?}", checked.problems));
-        let matcher = Matcher::new(tree);
+        let matcher = Matcher::new(tree, &manifest.rebuild_all);
         let facts = manifest
             .projects
             .values()
