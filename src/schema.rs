@@ -1,6 +1,7 @@
 //! The JSON Schemas of what machines read and write, by the name that `waybill schema` takes.
 
 mod documents;
+mod explain;
 
 use serde_json::Value;
 
@@ -13,9 +14,14 @@ pub const SCHEMAS: &[Entry] = &[
     ("build", documents::build),
     ("check", documents::check),
     ("error", documents::error),
+    ("history", explain::history),
+    ("image", explain::image),
     ("init", documents::init),
+    ("log", explain::log),
     ("plan", documents::plan),
     ("plan-if", documents::plan_if),
+    ("taint", explain::taint),
+    ("why", explain::why),
 ];
 
 /// The schema of that name.

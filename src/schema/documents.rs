@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// A document: its own name, and these fields, all of which are always there.
-fn document(name: &str, fields: &[(&str, Value)]) -> Value {
+pub(super) fn document(name: &str, fields: &[(&str, Value)]) -> Value {
     let own = ("schema", json!({"const": format!("waybill.{name}/1")}));
     let fields: Vec<_> = [own].iter().chain(fields).cloned().collect();
     let mut schema = json!({
@@ -17,7 +17,7 @@ fn document(name: &str, fields: &[(&str, Value)]) -> Value {
 }
 
 /// An object with exactly these fields.
-fn object(fields: &[(&str, Value)]) -> Value {
+pub(super) fn object(fields: &[(&str, Value)]) -> Value {
     let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
     let properties = fields
         .iter()
@@ -30,39 +30,39 @@ fn object(fields: &[(&str, Value)]) -> Value {
     })
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({"type": "string"})
 }
 
-fn count() -> Value {
+pub(super) fn count() -> Value {
     json!({"type": "integer", "minimum": 0})
 }
 
-fn flag() -> Value {
+pub(super) fn flag() -> Value {
     json!({"type": "boolean"})
 }
 
-fn list(of: Value) -> Value {
+pub(super) fn list(of: Value) -> Value {
     json!({"type": "array", "items": of})
 }
 
-fn or_null(schema: Value) -> Value {
+pub(super) fn or_null(schema: Value) -> Value {
     json!({"anyOf": [schema, {"type": "null"}]})
 }
 
-fn hexadecimal(digits: usize) -> Value {
+pub(super) fn hexadecimal(digits: usize) -> Value {
     json!({"type": "string", "pattern": format!("^[0-9a-f]{{{digits}}}$")})
 }
 
-fn commit() -> Value {
+pub(super) fn commit() -> Value {
     hexadecimal(40)
 }
 
-fn digest() -> Value {
+pub(super) fn digest() -> Value {
     json!({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"})
 }
 
-fn problem() -> Value {
+pub(super) fn problem() -> Value {
     object(&[
         ("severity", json!({"enum": ["error", "warning"]})),
         (
@@ -208,7 +208,7 @@ pub(super) fn build() -> Value {
 }
 
 /// Why a project is built, or is not: one form for each kind.
-fn reason() -> Value {
+pub(super) fn reason() -> Value {
     let file = object(&[("path", text()), ("pattern", text()), ("via", list(text()))]);
     let said = [("by", text()), ("why", text()), ("commit", commit())];
     let kinds = [

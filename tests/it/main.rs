@@ -7,6 +7,7 @@
 
 mod corpus;
 mod engine;
+mod explain;
 mod front;
 mod git;
 mod registry;

@@ -31,8 +31,9 @@ pub(in crate::cli) fn document(why: &Why, bases: &OpenBases, with_inputs: bool) 
         "action": planned.action.name(),
         "key": planned.key.key,
         "tainted": planned.key.chain,
-        "reason": reason_json(&why.told),
+        "reason": why.told.reason,
         "reasonCommit": commit_json(why.told.commit.as_ref()),
+        "lastChanges": changes_json(&why.told),
         "taints": taints,
         "image": why.proof.as_ref().map(|proof| lasting(why, proof, bases)),
         "proof": why.proof.as_ref().map(|proof| proof_json(proof, bases)),
@@ -54,25 +55,18 @@ fn lasting(why: &Why, proof: &Proof, bases: &OpenBases) -> String {
     bases.lasting_reference(&why.planned.name, &proof.image, proof.place, proof.commit)
 }
 
-/// A reason, with the last change of each file that it lists.
-fn reason_json(told: &Told) -> Value {
-    let mut reason = json!(told.reason);
-    let files = reason.get_mut("files").and_then(Value::as_array_mut);
-    for file in files.into_iter().flatten() {
-        let path = file.get("path").and_then(Value::as_str).unwrap_or_default();
-        let change = told.last_changes.get(path).map(|change| {
-            json!({
-                "commit": change.commit,
-                "author": change.author,
-                "time": timestamp(change.time),
-                "subject": change.subject,
-            })
-        });
-        if let Some(fields) = file.as_object_mut() {
-            fields.insert("lastChange".to_owned(), json!(change));
-        }
-    }
-    reason
+/// For each file of a reason, the commit that changed it last.
+fn changes_json(told: &Told) -> Value {
+    let changes = told.last_changes.iter().map(|(path, change)| {
+        json!({
+            "path": path,
+            "commit": change.commit,
+            "author": change.author,
+            "time": timestamp(change.time),
+            "subject": change.subject,
+        })
+    });
+    changes.collect()
 }
 
 fn commit_json(commit: Option<&Commit>) -> Value {
@@ -121,8 +115,9 @@ fn stored_json(stored: &Stored) -> Value {
     json!({
         "written": stored.created,
         "adopted": record.facts.adopted,
-        "reason": reason_json(&stored.told),
+        "reason": stored.told.reason,
         "reasonCommit": commit_json(stored.told.commit.as_ref()),
+        "lastChanges": changes_json(&stored.told),
         "external": record.external,
         "durations": record.durations,
         "builder": record.builder,
@@ -169,13 +164,13 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn row(&mut self, label: &str, value: impl Display) {
-        let label = self.output.paint(Style::Dim, format!("{label:<9}"));
+        let label = self.output.paint(Style::Dim, format!("{label:<10}"));
         self.text.push_str(&format!("  {label}  {value}\n"));
     }
 
     /// A row below another, without a label of its own.
     fn more(&mut self, value: impl Display) {
-        self.text.push_str(&format!("  {:9}  {value}\n", ""));
+        self.text.push_str(&format!("  {:10}  {value}\n", ""));
     }
 
     fn title(&mut self, title: impl Display) {
@@ -240,9 +235,13 @@ impl Page<'_> {
         }
     }
 
-    /// The commit that a reason names, if it is more than the sentence says.
+    /// The commit that a reason names, where the proof does not name it anyway.
     fn at_commit(&mut self, told: &Told) {
-        if let Some(commit) = &told.commit {
+        let proven = matches!(
+            told.reason,
+            Reason::Recorded { .. } | Reason::UnchangedSince { .. }
+        );
+        if let (Some(commit), false) = (&told.commit, proven) {
             self.more(format_args!("at {}", naming(commit)));
         }
     }
@@ -337,11 +336,11 @@ impl Page<'_> {
         self.row("project", &inputs.project);
         self.row("epoch", inputs.epoch);
         self.row("buildDir", &recipe.build_dir);
-        self.row("file", source_or_none(recipe.dockerfile.as_ref()));
-        self.row("ignore", source_or_none(recipe.ignore_file.as_ref()));
+        self.row("dockerfile", source_or_none(recipe.dockerfile.as_ref()));
+        self.row("ignoreFile", source_or_none(recipe.ignore_file.as_ref()));
         self.rows("link", &recipe.links, source);
         self.row("target", text_or_none(recipe.target.as_deref()));
-        self.rows("argument", &recipe.build_args, |(name, value)| {
+        self.rows("buildArg", &recipe.build_args, |(name, value)| {
             format!("{}={}", whole(name), whole(value))
         });
         self.rows("secret", &recipe.secrets, |id| whole(id));
@@ -349,9 +348,9 @@ impl Page<'_> {
         self.row("hermetic", recipe.hermetic);
         self.row("registry", text_or_none(recipe.registry.as_deref()));
         self.rows("alias", &recipe.image_aliases, |alias| whole(alias));
-        self.row("tag", text_or_none(recipe.release_tag.as_deref()));
+        self.row("releaseTag", text_or_none(recipe.release_tag.as_deref()));
         self.rows("source", &inputs.sources, source);
-        self.rows("uses key", &inputs.dependencies, |(name, key)| {
+        self.rows("dependency", &inputs.dependencies, |(name, key)| {
             format!("{key} {name}")
         });
     }
