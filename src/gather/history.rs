@@ -12,7 +12,7 @@ use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, FailedRecord, WrittenTaint, names};
 use crate::model::{CommitId, Key, ProjectName, Reason};
 use crate::plan::{Lookup, Place};
-use crate::problem::{Class, Failure};
+use crate::problem::{Class, Failure, Problem};
 
 /// Which commits are looked at.
 #[derive(Clone, Debug)]
@@ -129,8 +129,7 @@ fn at_commit(
     let facts = match CommitFacts::load(repository, commit, &request.options, Some(&only), fetch) {
         Ok(facts) => facts,
         Err(failure) if failure.class == Class::Usage => {
-            let problem = failure.problems.first();
-            let why = problem.map(|problem| problem.message.clone());
+            let why = failure.problems.first().map(what_and_where);
             let why = why.unwrap_or_default();
             return Ok(At::Stand(Stand::NoManifest { why }));
         }
@@ -149,6 +148,13 @@ fn at_commit(
         (_, Some(key)) => At::Key(key),
         (_, None) => At::Stand(Stand::NoProject),
     })
+}
+
+fn what_and_where(problem: &Problem) -> String {
+    match &problem.location {
+        Some(location) => format!("{location}: {}", problem.message),
+        None => problem.message.clone(),
+    }
 }
 
 fn require_known(commits: &[(Commit, At)], request: &HistoryRequest) -> Result<(), GatherError> {

@@ -17,7 +17,6 @@ use crate::event::Verdict;
 use crate::execute::{Executor, Options, Report, execute};
 use crate::gather::{GatherError, Planning};
 use crate::git::Repository;
-use crate::key::KeyInputs;
 use crate::ledger::breakdown;
 use crate::mask::Secrets;
 use crate::model::{ProjectName, Reason};
@@ -193,12 +192,7 @@ fn inputs(planning: &Planning) -> BTreeMap<ProjectName, serde_json::Value> {
         });
     recorded
         .filter_map(|planned| {
-            let own = planning.facts.projects.get(&planned.name)?;
-            let dependencies = planned.key.dependencies.clone();
-            let inputs = KeyInputs {
-                dependencies,
-                ..own.inputs.clone()
-            };
+            let inputs = planning.inputs(&planned.name)?;
             Some((planned.name.clone(), breakdown(&inputs)))
         })
         .collect()

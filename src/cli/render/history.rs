@@ -126,7 +126,7 @@ fn stands(entry: &HistoryLine) -> String {
         Stand::Unreadable { why } => format!("unreadable record: {}", line(why, FAULT)),
         Stand::Nothing(reason) => format!("nothing to build: {}", sentence(reason)),
         Stand::NoProject => "not in the manifest".to_owned(),
-        Stand::NoManifest { why } => format!("no manifest: {}", line(why, FAULT)),
+        Stand::NoManifest { why } => format!("not readable: {}", line(why, FAULT)),
     };
     match &entry.taint {
         Some(taint) if entry.stand == Stand::Tainted => whole(&sentence(&taint.taint.reason)),
