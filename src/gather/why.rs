@@ -189,12 +189,11 @@ impl Gatherer<'_> {
             };
             for key in &keys.chain {
                 let pending = plan.taints.iter().find(|taint| taint.key == *key);
-                let (reason, place, created) = match pending {
-                    Some(taint) => (taint.reason.clone(), None, None),
-                    None => {
-                        let written = self.bases.written_taint(*key, plan.commit).await?;
-                        (written.taint.reason, Some(written.place), written.created)
-                    }
+                let (reason, place, created) = if let Some(taint) = pending {
+                    (taint.reason.clone(), None, None)
+                } else {
+                    let written = self.bases.written_taint(*key, plan.commit).await?;
+                    (written.taint.reason, Some(written.place), written.created)
                 };
                 taints.push(StandingTaint {
                     project: name.clone(),

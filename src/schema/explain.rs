@@ -156,8 +156,8 @@ fn proof() -> Value {
         ("reason", reason()),
         ("reasonCommit", or_null(known_commit())),
         ("lastChanges", list(last_change())),
-        ("external", map(digest())),
-        ("durations", map(count())),
+        ("external", map(&digest())),
+        ("durations", map(&count())),
         ("builder", text()),
     ]);
     object(&[
@@ -190,7 +190,7 @@ fn inputs() -> Value {
         ("ignoreFile", or_null(source())),
         ("links", list(source())),
         ("target", or_null(text())),
-        ("buildArgs", map(text())),
+        ("buildArgs", map(&text())),
         ("secrets", list(text())),
         ("platforms", list(text())),
         ("hermetic", flag()),
@@ -198,7 +198,7 @@ fn inputs() -> Value {
         ("imageAliases", list(text())),
         ("releaseTag", or_null(text())),
         ("sources", list(source())),
-        ("dependencies", map(key())),
+        ("dependencies", map(&key())),
         ("keyVersion", count()),
     ]);
     with_optional(fields, "buildDirBytes")
@@ -210,6 +210,6 @@ fn with_optional(mut schema: Value, name: &str) -> Value {
     schema
 }
 
-fn map(of: Value) -> Value {
+fn map(of: &Value) -> Value {
     json!({"type": "object", "additionalProperties": of})
 }

@@ -104,19 +104,19 @@ fn document(session: &Session, tainted: &[Tainted], bases: &OpenBases) -> Value 
 fn text(session: &Session, tainted: &Tainted, bases: &OpenBases) -> String {
     let name = session.output.paint(Style::Bold, &tainted.project);
     let base = bases.name(Place::Registry);
-    let mut text = format!("{name} is tainted in {base}: key {}\n", tainted.key);
-    text.push_str(&match tainted.recorded {
+    let head = format!("{name} is tainted in {base}: key {}\n", tainted.key);
+    let image = match tainted.recorded {
         Some(commit) => format!(
             "  the image built at {} is not used again\n",
             commit.short()
         ),
         None => "  no image was recorded under this key\n".to_owned(),
-    });
-    if !tainted.dependents.is_empty() {
-        let names: Vec<&str> = tainted.dependents.iter().map(AsRef::as_ref).collect();
-        text.push_str(&format!("  built again with it: {}\n", names.join(", ")));
+    };
+    let names: Vec<&str> = tainted.dependents.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() {
+        return head + &image;
     }
-    text
+    head + &image + &format!("  built again with it: {}\n", names.join(", "))
 }
 
 fn no_reason() -> Failure {

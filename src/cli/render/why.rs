@@ -163,19 +163,23 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    fn line(&mut self, line: impl Display) {
+        self.text.extend([line.to_string(), "\n".to_owned()]);
+    }
+
     fn row(&mut self, label: &str, value: impl Display) {
         let label = self.output.paint(Style::Dim, format!("{label:<10}"));
-        self.text.push_str(&format!("  {label}  {value}\n"));
+        self.line(format_args!("  {label}  {value}"));
     }
 
     /// A row below another, without a label of its own.
     fn more(&mut self, value: impl Display) {
-        self.text.push_str(&format!("  {:10}  {value}\n", ""));
+        self.line(format_args!("  {:10}  {value}", ""));
     }
 
     fn title(&mut self, title: impl Display) {
         let title = self.output.paint(Style::Bold, title);
-        self.text.push_str(&format!("\n{title}\n"));
+        self.line(format_args!("\n{title}"));
     }
 
     fn head(&mut self, why: &Why) {
@@ -187,8 +191,7 @@ impl Page<'_> {
         };
         let name = self.output.paint(Style::Bold, &why.planned.name);
         let what = self.output.paint(style, what);
-        self.text
-            .push_str(&format!("{name} {what} at {}\n", naming(&why.commit)));
+        self.line(format_args!("{name} {what} at {}", naming(&why.commit)));
     }
 
     fn reason(&mut self, told: &Told) {
