@@ -237,15 +237,18 @@ temporary_directory() { mktemp -d "${TMPDIR:-/tmp}/waybill-$1.XXXXXX"; }
 # remove_images_below DIRECTORY: the images that waybill built from commits of the repositories
 # there, and no others. What the engine still has in its build cache is the engine's to tidy.
 remove_images_below() {
-    local repository commit images
-    for repository in "$1"/*/.git; do
-        [ -e "$repository" ] || continue
-        for commit in $(git --git-dir "$repository" rev-list --all 2>/dev/null); do
-            images="$(docker images --quiet --filter "label=org.opencontainers.image.revision=$commit")"
-            # shellcheck disable=SC2086 # Several ids.
-            [ -z "$images" ] || docker rmi --force $images >/dev/null 2>&1 || true
+    local label=org.opencontainers.image.revision ids image commit repository
+    ids="$(docker images --quiet --filter "label=$label" | sort -u)"
+    [ -n "$ids" ] || return 0
+    # shellcheck disable=SC2086 # Several ids.
+    docker inspect --format "{{.Id}} {{index .Config.Labels \"$label\"}}" $ids |
+        while read -r image commit; do
+            for repository in "$1"/*/.git; do
+                if git --git-dir "$repository" cat-file -e "$commit^{commit}" 2>/dev/null; then
+                    docker rmi --force "$image" >/dev/null 2>&1 || true
+                fi
+            done
         done
-    done
 }
 
 # waybill_program: builds waybill where needed and prints its path. A release build that is newer
