@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::commit::CommitFacts;
-use super::planner::{PARALLEL, PlanRequest, platform_of};
+use super::planner::PARALLEL;
+use super::request::PlanRequest;
 use crate::git::{History, Repository};
 use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, Ledger, names};
-use crate::model::{CommitId, Digest, Key, ProjectName};
+use crate::model::{CommitId, Digest, Key, Platform, ProjectName};
 use crate::plan::{Candidate, Place};
 use crate::problem::Failure;
 
@@ -164,4 +165,12 @@ fn commits_of(
         .map(|commit| (commit.id, with_tag(commit.id)))
         .filter(|(_, names)| !names.is_empty())
         .collect()
+}
+
+/// The platform that images of a project must have: one of several is as good as the others.
+fn platform_of(facts: &CommitFacts, name: &ProjectName) -> Platform {
+    let project = facts.manifest.projects.get(name);
+    project
+        .and_then(|project| project.platforms.first().cloned())
+        .unwrap_or_default()
 }

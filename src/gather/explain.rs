@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::commit::CommitFacts;
-use super::planner::{PARALLEL, PlanRequest};
+use super::planner::PARALLEL;
+use super::request::PlanRequest;
 use crate::git::{History, HistoryEnd, Repository};
 use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, names};

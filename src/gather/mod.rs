@@ -4,6 +4,7 @@
 //! Everything here is I/O in the service of [`crate::plan`], which decides; nothing here does.
 
 mod adopt;
+mod assemble;
 mod check;
 mod commit;
 mod dockerfiles;
@@ -12,6 +13,7 @@ mod explain;
 mod files;
 mod history;
 mod planner;
+mod request;
 mod uses;
 mod why;
 
@@ -23,6 +25,7 @@ pub use dockerfiles::find_dockerfiles;
 pub use error::GatherError;
 pub use files::{Files, MANIFEST_NAMES};
 pub use history::{HistoryLine, HistoryRequest, Stand, history};
-pub use planner::{Keys, PlanRequest, Planning, plan};
+pub use planner::{Keys, Planning, plan};
+pub use request::PlanRequest;
 pub use uses::{ProjectUses, project_uses};
 pub use why::{Compared, Proof, StandingTaint, Stored, Told, Why, why};

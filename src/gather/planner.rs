@@ -4,44 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::commit::{CommitFacts, CommitOptions};
+use super::adopt;
+use super::commit::CommitFacts;
 use super::error::GatherError;
+use super::request::{PlanRequest, check_names, directives, mark_work_tree};
 use super::uses::{ProjectUses, project_uses};
-use super::{adopt, explain};
-use crate::git::{GitError, Repository};
+use crate::git::Repository;
 use crate::key::{KeyInputs, ProjectKey, effective_keys};
-use crate::ledger::{Bases, TaintRecord, names};
-use crate::manifest::LayerCache;
-use crate::model::{CommitId, Digest, Key, Platform, ProjectName, Reason};
+use crate::ledger::{Bases, TaintRecord};
+use crate::model::{Digest, Key, ProjectName, Reason};
 use crate::plan::{
-    Action, BuildStep, Candidate, Decision, Facts, Found, Lookup, Outcome, PendingTaint, Place,
-    Plan, Planned, Rebuild, Reused, decide,
+    Candidate, Decision, Facts, Lookup, Outcome, Place, Plan, Rebuild, Reused, decide,
 };
 use crate::problem::{Failure, Problem};
 
 /// How many requests for single facts are under way at once.
 pub(super) const PARALLEL: usize = 32;
-
-/// What to plan.
-#[derive(Clone, Debug)]
-pub struct PlanRequest {
-    /// The commit.
-    pub commit: CommitId,
-    /// How commits are read.
-    pub options: CommitOptions,
-    /// Only these projects and the images that they use; `None` for all.
-    pub projects: Option<BTreeSet<ProjectName>>,
-    /// Projects to be built whatever stands.
-    pub force: BTreeSet<ProjectName>,
-    /// How many commits of history may be searched.
-    pub history: usize,
-    /// Whether every image that is to be reused is asked for in the registry.
-    pub verify: bool,
-    /// Who asks, for taints.
-    pub by: String,
-    /// Where `commit` stands for a work tree: the commit that is checked out there.
-    pub work_tree_of: Option<CommitId>,
-}
 
 /// A plan with the facts that it was made from.
 pub struct Planning {
@@ -120,100 +98,28 @@ pub async fn plan(
     })
 }
 
-fn check_names(facts: &CommitFacts, request: &PlanRequest) -> Result<(), GatherError> {
-    let named = request.projects.iter().flatten().chain(&request.force);
-    named.into_iter().try_for_each(|name| facts.require(name))
-}
-
-/// Gives a key of its own to every project whose inputs or context differ from the commit's. What
-/// is sent of a hermetic project is all in its inputs; of any other it is the build directory.
-fn mark_work_tree(
-    repository: &Repository,
-    request: &PlanRequest,
-    commit: CommitId,
-    facts: &mut CommitFacts,
-) -> Result<(), Failure> {
-    let committed = CommitFacts::load(
-        repository,
-        commit,
-        &request.options,
-        request.projects.as_ref(),
-        true,
-    );
-    // A commit without a manifest has nothing to be compared with: everything differs.
-    let committed = committed.ok();
-    let (now, then) = (
-        repository.snapshot_of_tree(facts.commit.tree)?,
-        repository.snapshot(commit)?,
-    );
-    for (name, project) in &mut facts.projects {
-        let build_dir = &project.inputs.recipe.build_dir;
-        let here = now.entry(build_dir)?;
-        let before = committed
-            .as_ref()
-            .and_then(|facts| facts.projects.get(name));
-        let same_inputs = before.is_some_and(|before| before.inputs == project.inputs);
-        let same_context = project.inputs.recipe.hermetic || here == then.entry(build_dir)?;
-        if !(same_inputs && same_context) {
-            let build_dir = here.map_or(facts.commit.tree, |entry| entry.id);
-            project.own = project.own.in_work_tree(build_dir);
-        }
-    }
-    Ok(())
-}
-
-/// `[ci rebuild]` in the commit's message, and for a merge in its second parent's.
-fn directives(
-    repository: &Repository,
-    facts: &CommitFacts,
-) -> Result<(Rebuild, Vec<Problem>), Failure> {
-    let mut messages = vec![facts.commit.message.clone()];
-    let mut warnings = Vec::new();
-    if let Some(second) = facts.commit.parents.get(1) {
-        match repository.commit(*second) {
-            Ok(parent) => messages.push(parent.message),
-            Err(GitError::Missing { .. }) => warnings.push(
-                Problem::warning(
-                    "merge-parent-missing",
-                    format!("the merged commit {} is not in this clone", second.short()),
-                )
-                .hint("a `[ci rebuild]` in its message is not seen; fetch with a depth of 2"),
-            ),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let rebuild = Rebuild::in_messages(messages.iter().map(String::as_str));
-    for name in &rebuild.projects {
-        if !facts.manifest.projects.contains_key(name.as_str()) {
-            let message =
-                format!("the commit's message asks to rebuild '{name}', which is no project");
-            warnings.push(Problem::warning("unknown-directive", message));
-        }
-    }
-    Ok((rebuild, warnings))
-}
-
 /// The keys of projects by name.
 pub type Keys = BTreeMap<ProjectName, ProjectKey>;
 
-struct Planner<'a> {
-    repository: &'a Repository,
-    bases: &'a Bases,
-    request: &'a PlanRequest,
-    facts: &'a CommitFacts,
-    rebuild: Rebuild,
+/// A plan in the making.
+pub(super) struct Planner<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) bases: &'a Bases,
+    pub(super) request: &'a PlanRequest,
+    pub(super) facts: &'a CommitFacts,
+    pub(super) rebuild: Rebuild,
     /// Keys with a taint in either base.
-    tainted: BTreeSet<Key>,
+    pub(super) tainted: BTreeSet<Key>,
     /// What those taints say, as far as a chain of this plan holds them.
-    taints: BTreeMap<Key, TaintRecord>,
+    pub(super) taints: BTreeMap<Key, TaintRecord>,
     /// Taints that the plan itself comes to.
-    assumed: BTreeMap<Key, Reason>,
-    records: BTreeMap<Key, Lookup>,
+    pub(super) assumed: BTreeMap<Key, Reason>,
+    pub(super) records: BTreeMap<Key, Lookup>,
     /// Images that may be taken over, by project, for the key that they were gathered for.
-    candidates: BTreeMap<ProjectName, Vec<Candidate>>,
-    uses: BTreeMap<ProjectName, Result<ProjectUses, Vec<Problem>>>,
+    pub(super) candidates: BTreeMap<ProjectName, Vec<Candidate>>,
+    pub(super) uses: BTreeMap<ProjectName, Result<ProjectUses, Vec<Problem>>>,
     /// Images that the registry has said it holds.
-    present: BTreeSet<(ProjectName, Digest)>,
+    pub(super) present: BTreeSet<(ProjectName, Digest)>,
 }
 
 impl Planner<'_> {
@@ -406,7 +312,7 @@ impl Planner<'_> {
     }
 
     /// A project's Dockerfile, read once. A fault in it is the project's own: others go on.
-    fn uses_of(&mut self, name: &ProjectName) -> Result<BTreeSet<ProjectName>, Failure> {
+    pub(super) fn uses_of(&mut self, name: &ProjectName) -> Result<BTreeSet<ProjectName>, Failure> {
         if !self.uses.contains_key(name) {
             let Some(project) = self.facts.manifest.projects.get(name) else {
                 return Ok(BTreeSet::new());
@@ -526,161 +432,6 @@ impl Planner<'_> {
         }
         Ok(gone)
     }
-
-    async fn finish(
-        &mut self,
-        keys: &Keys,
-        outcome: Outcome,
-        order: &[ProjectName],
-    ) -> Result<Plan, Failure> {
-        let unexplained: Vec<ProjectName> = outcome
-            .decisions
-            .iter()
-            .filter(|(_, decision)| matches!(decision, Decision::Build(None)))
-            .map(|(name, _)| name.clone())
-            .collect();
-        let explainer = explain::Explainer {
-            repository: self.repository,
-            bases: self.bases,
-            request: self.request,
-            facts: self.facts,
-            keys,
-            tainted: &self.tainted,
-        };
-        let mut explained = explainer.explain(&unexplained).await?;
-        let mut projects = BTreeMap::new();
-        for (name, decision) in outcome.decisions {
-            let Some(key) = keys.get(&name) else { continue };
-            let known = match decision {
-                Decision::Build(None) => explained.remove(&name),
-                _ => None,
-            };
-            projects.insert(name.clone(), self.planned(&name, key, decision, known)?);
-        }
-        Ok(Plan {
-            commit: self.request.commit,
-            projects,
-            taints: self.pending(keys, order),
-        })
-    }
-
-    fn planned(
-        &mut self,
-        name: &ProjectName,
-        key: &ProjectKey,
-        decision: Decision,
-        explained: Option<explain::Explanation>,
-    ) -> Result<Planned, Failure> {
-        let mut warnings = Vec::new();
-        let (action, reason, uses) = match decision {
-            Decision::None(reason) => (Action::None, reason, BTreeSet::new()),
-            Decision::Reuse(reused) => {
-                let uses = reused.facts.uses.keys().cloned().collect();
-                let (action, reason) = self.reuse(name, reused);
-                (action, reason, uses)
-            }
-            Decision::Build(taint) => {
-                let uses = self.uses_of(name)?;
-                if let Some(Err(problems)) = self.uses.get(name) {
-                    warnings.clone_from(problems);
-                }
-                let (reason, cache_from) = match (taint, explained) {
-                    (Some(reason), _) => (reason, Vec::new()),
-                    (None, Some(explained)) => {
-                        (explained.reason, self.cache_from(name, explained.cache))
-                    }
-                    (None, None) => {
-                        let (searched, limit_reached) = (0, false);
-                        (
-                            Reason::NeverBuilt {
-                                searched,
-                                limit_reached,
-                            },
-                            Vec::new(),
-                        )
-                    }
-                };
-                (Action::Build(BuildStep { cache_from }), reason, uses)
-            }
-        };
-        let direct = self.facts.graph.dependencies(name);
-        let triggers = direct.difference(&uses).cloned().collect();
-        Ok(Planned {
-            name: name.clone(),
-            key: key.clone(),
-            action,
-            reason,
-            uses,
-            triggers,
-            warnings,
-        })
-    }
-
-    /// What layers may come from: the image itself, and with `layerCache: "stages"` its stages.
-    fn cache_from(&self, name: &ProjectName, cache: Option<(Key, Found)>) -> Vec<String> {
-        let Some((key, found)) = cache else {
-            return Vec::new();
-        };
-        let base = self.bases.ledger(found.place).client().base();
-        let mut references = vec![base.image(name, &found.facts.image)];
-        let project = self.facts.manifest.projects.get(name);
-        let by_stages = project.is_some_and(|project| project.layer_cache == LayerCache::Stages);
-        if let (true, Some(Ok(uses))) = (by_stages, self.uses.get(name)) {
-            let stages = uses
-                .dockerfile
-                .stage_names()
-                .filter(|stage| !stage.starts_with('_'));
-            let tags = stages.filter_map(|stage| names::stage(key, stage));
-            references.extend(tags.map(|tag| base.tagged(name, &tag)));
-        }
-        references
-    }
-
-    fn reuse(&self, name: &ProjectName, reused: Reused) -> (Action, Reason) {
-        let base = self.bases.ledger(reused.place).client().base();
-        let image = base.image(name, &reused.image);
-        let commit = reused.facts.commit;
-        let (adopt, reason) = match reused.adopt {
-            Some(commit) => (true, Reason::UnchangedSince { commit }),
-            None => (false, Reason::Recorded { commit }),
-        };
-        let (digest, facts, place) = (reused.image, reused.facts, reused.place);
-        (
-            Action::Reuse {
-                image,
-                digest,
-                facts,
-                place,
-                adopt,
-            },
-            reason,
-        )
-    }
-
-    /// The taints that a build writes first: in the order of the projects, and of each chain.
-    ///
-    /// Those of dependencies that were not asked about are among them: they are what the keys of
-    /// the others rest on.
-    fn pending(&self, keys: &Keys, _order: &[ProjectName]) -> Vec<PendingTaint> {
-        let mut pending = Vec::new();
-        for project in &self.facts.order {
-            for key in keys
-                .get(project)
-                .map(|keys| keys.chain.as_slice())
-                .unwrap_or_default()
-            {
-                if let (false, Some(reason)) = (self.tainted.contains(key), self.assumed.get(key)) {
-                    let (project, reason) = (project.clone(), reason.clone());
-                    pending.push(PendingTaint {
-                        project,
-                        key: *key,
-                        reason,
-                    });
-                }
-            }
-        }
-        pending
-    }
 }
 
 /// The projects whose key rests on no taint, their own or a dependency's, and on no release tag.
@@ -699,12 +450,4 @@ fn untainted(facts: &CommitFacts, keys: &Keys) -> BTreeSet<ProjectName> {
         }
     }
     clean
-}
-
-/// The platform that images of a project must have: one of several is as good as the others.
-pub(super) fn platform_of(facts: &CommitFacts, name: &ProjectName) -> Platform {
-    let project = facts.manifest.projects.get(name);
-    project
-        .and_then(|project| project.platforms.first().cloned())
-        .unwrap_or_default()
 }
