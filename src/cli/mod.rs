@@ -76,13 +76,14 @@ async fn run(cli: &Cli, output: Output) -> Ended {
 fn usage(error: &clap::Error) -> ExitCode {
     let wants_json = std::env::args_os().any(|argument| argument == "--json");
     if wants_json && error.use_stderr() {
-        let first = error
-            .to_string()
+        let text = error.to_string();
+        // What is wrong ends at a blank line; usage and tips follow.
+        let lines = text
             .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let message = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
+            .map(str::trim)
+            .take_while(|line| !line.is_empty());
+        let message = lines.collect::<Vec<_>>().join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
         let problem = Problem::error("command-line", message).hint("`waybill help` lists commands");
         Output::json().failure(&Failure::new(Class::Usage, problem));
     } else {

@@ -52,6 +52,11 @@ pub struct Repository {
 impl Repository {
     /// Opens the repository that `directory` lies in.
     pub fn open(directory: &Path) -> Result<Self, GitError> {
+        if !directory.exists() {
+            return Err(GitError::NotARepository {
+                directory: directory.to_owned(),
+            });
+        }
         let directory = gix::path::realpath(directory).map_err(|error| GitError::Open {
             directory: directory.to_owned(),
             detail: error.to_string(),

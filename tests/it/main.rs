@@ -5,12 +5,18 @@
     reason = "a test that cannot go on stops where it is"
 )]
 
+mod bad_input;
+mod check;
 mod corpus;
 mod engine;
 mod explain;
+mod first_steps;
 mod front;
 mod git;
+mod plan_if;
+mod program;
 mod registry;
 mod repo;
+mod schemas;
 mod servers;
 mod world;

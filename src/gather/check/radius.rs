@@ -17,27 +17,29 @@ const MOST: usize = 80;
 /// How many paths are named.
 const SHOWN: usize = 3;
 
-/// What a change of a project reaches.
-struct Reach {
-    /// It and its dependents.
-    rebuilt: BTreeSet<ProjectName>,
-    /// It and the projects into whose images its own goes.
-    users: BTreeSet<ProjectName>,
-}
-
 /// What changes of projects reach, each found out once.
 struct Reaches<'a> {
     graph: &'a Graph,
     edges: &'a Edges,
-    known: BTreeMap<ProjectName, Reach>,
+    rebuilt: BTreeMap<ProjectName, BTreeSet<ProjectName>>,
+    users: BTreeMap<ProjectName, BTreeSet<ProjectName>>,
 }
 
 impl Reaches<'_> {
-    fn of(&mut self, project: &ProjectName) -> &Reach {
-        let (graph, edges) = (self.graph, self.edges);
-        self.known.entry(project.clone()).or_insert_with(|| {
+    /// The project and its dependents.
+    fn rebuilt(&mut self, project: &ProjectName) -> &BTreeSet<ProjectName> {
+        let graph = self.graph;
+        self.rebuilt.entry(project.clone()).or_insert_with(|| {
             let mut rebuilt = graph.all_dependents(project);
             rebuilt.insert(project.clone());
+            rebuilt
+        })
+    }
+
+    /// The project and those into whose images its own goes.
+    fn users(&mut self, project: &ProjectName) -> &BTreeSet<ProjectName> {
+        let edges = self.edges;
+        self.users.entry(project.clone()).or_insert_with(|| {
             let mut users = BTreeSet::new();
             let mut waiting = vec![project.clone()];
             while let Some(next) = waiting.pop() {
@@ -45,7 +47,7 @@ impl Reaches<'_> {
                     waiting.extend(edges.users(&next));
                 }
             }
-            Reach { rebuilt, users }
+            users
         })
     }
 }
@@ -72,28 +74,25 @@ impl<F: Files> Checker<'_, F> {
         let mut reaches = Reaches {
             graph: &self.graph,
             edges,
-            known: BTreeMap::new(),
+            rebuilt: BTreeMap::new(),
+            users: BTreeMap::new(),
         };
         let mut wide = Vec::new();
         for (owners, files) in self.coverage.by_owners() {
-            let mut rebuilt: BTreeSet<ProjectName> = BTreeSet::new();
+            let mut rebuilt = BTreeSet::new();
             for owner in &owners {
-                rebuilt.extend(reaches.of(owner).rebuilt.intersection(&living).cloned());
+                rebuilt.extend(reaches.rebuilt(owner).intersection(&living).cloned());
             }
             if rebuilt.len() * 100 <= living.len() * MOST {
                 continue;
             }
             for file in files {
-                let mut inside: BTreeSet<&ProjectName> = BTreeSet::new();
-                let holders = owners.iter().filter(|owner| self.may_hold(owner, file));
-                for holder in holders {
-                    let known = reaches.known.get(*holder);
-                    inside.extend(known.into_iter().flat_map(|reach| &reach.users));
+                let mut outside = rebuilt.clone();
+                for holder in owners.iter().filter(|owner| self.may_hold(owner, file)) {
+                    let users = reaches.users(holder);
+                    outside.retain(|name| !users.contains(name));
                 }
-                let outside = rebuilt.iter().filter(|name| !inside.contains(name));
-                if outside.count() * 2 > rebuilt.len()
-                    && let Some(owner) = owners.first()
-                {
+                if let Some(owner) = owners.first().filter(|_| outside.len() * 2 > rebuilt.len()) {
                     let rebuilt = rebuilt.len();
                     wide.push(Wide {
                         file,

@@ -1,0 +1,61 @@
+//! The real program, run in a test's repository.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::repo::Repo;
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs `waybill` in the work tree's root.
+pub(crate) fn waybill(repo: &Repo, arguments: &[&str]) -> Ran {
+    run(command(repo).args(arguments))
+}
+
+/// `waybill`, to be given arguments and run in the work tree's root.
+pub(crate) fn command(repo: &Repo) -> Command {
+    repo.command(env!("CARGO_BIN_EXE_waybill"))
+}
+
+/// Runs a command to its end; one that was killed, or that panicked, fails the test.
+pub(crate) fn run(command: &mut Command) -> Ran {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let ran = Ran {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    };
+    assert!(
+        !ran.err.contains("panicked") && ran.code != 101,
+        "{}",
+        ran.err
+    );
+    ran
+}
+
+impl Ran {
+    /// The one JSON document that was printed.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+
+    /// Holds everything that was printed, on either stream, against what is expected.
+    #[track_caller]
+    pub(crate) fn expect(&self, code: i32, out: &str, err: &str) {
+        assert_eq!(self.out, out, "stdout; stderr was: {}", self.err);
+        assert_eq!(self.err, err, "stderr");
+        assert_eq!(self.code, code, "exit code");
+    }
+}
