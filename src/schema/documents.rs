@@ -43,11 +43,13 @@ pub(super) fn flag() -> Value {
 }
 
 pub(super) fn list(of: Value) -> Value {
-    json!({"type": "array", "items": of})
+    let fields = [("type", json!("array")), ("items", of)];
+    fields.into_iter().collect()
 }
 
 pub(super) fn or_null(schema: Value) -> Value {
-    json!({"anyOf": [schema, {"type": "null"}]})
+    let either = vec![schema, json!({"type": "null"})];
+    json!({"anyOf": either})
 }
 
 pub(super) fn hexadecimal(digits: usize) -> Value {

@@ -1,5 +1,7 @@
 //! `waybill check`.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::cli::args::CheckArgs;
@@ -21,7 +23,7 @@ pub(in crate::cli) fn run(settings: &Settings, args: &CheckArgs, output: Output)
     if output.json {
         output.document(&document(&check))?;
     } else {
-        output.data(&text(&check, args.strict, &output))?;
+        output.data(&text(&check, args.strict, output))?;
     }
     Ok(if check.count(Severity::Error) > 0 {
         exit::code(Class::Usage)
@@ -54,7 +56,7 @@ fn document(check: &Check) -> Value {
 }
 
 /// The problems, and a line of counts. Warnings are what went wrong only where they fail the check.
-fn text(check: &Check, strict: bool, output: &Output) -> String {
+fn text(check: &Check, strict: bool, output: Output) -> String {
     let mut text = String::new();
     for problem in &check.problems {
         if problem.severity == Severity::Error || strict || !output.quiet {
@@ -66,7 +68,8 @@ fn text(check: &Check, strict: bool, output: &Output) -> String {
         let errors = counted(check.count(Severity::Error), "error");
         let warnings = counted(check.count(Severity::Warning), "warning");
         let projects = counted(check.project_count, "project");
-        text.push_str(&format!("{errors}, {warnings} in {projects}\n"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{errors}, {warnings} in {projects}");
     }
     text
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -42,7 +43,7 @@ pub(in crate::cli) fn run(settings: &Settings, args: &InitArgs, output: Output) 
         output.document(&document(&place.path, manifest.as_ref(), &warnings))?;
     } else {
         output.problems(&warnings);
-        output.data(&text(&place.path, manifest.as_ref(), &output))?;
+        output.data(&text(&place.path, manifest.as_ref(), output))?;
     }
     Ok(exit::DONE)
 }
@@ -106,7 +107,7 @@ fn document(path: &RepoPath, manifest: Option<&Manifest>, warnings: &[Problem]) 
     })
 }
 
-fn text(path: &RepoPath, manifest: Option<&Manifest>, output: &Output) -> String {
+fn text(path: &RepoPath, manifest: Option<&Manifest>, output: Output) -> String {
     let mut text = String::new();
     let projects = manifest.map(|manifest| &manifest.projects);
     let projects: Vec<_> = projects.into_iter().flat_map(BTreeMap::values).collect();
@@ -120,14 +121,16 @@ fn text(path: &RepoPath, manifest: Option<&Manifest>, output: &Output) -> String
             [] => String::new(),
             names => format!(", depends on {}", names.join(", ")),
         };
-        text.push_str(&format!("{name}  {}{uses}\n", file.unwrap_or_default()));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name}  {}{uses}", file.unwrap_or_default());
     }
     let plural = if projects.len() == 1 { "" } else { "s" };
-    text.push_str(&format!(
+    let _ = writeln!(
+        text,
         "Wrote {path} with {} project{plural}. Next: look it over and correct it with \
-         `waybill check`, commit it, then `waybill build`.\n",
+         `waybill check`, commit it, then `waybill build`.",
         projects.len()
-    ));
+    );
     text
 }
 

@@ -1,6 +1,7 @@
 //! `waybill plan --if`: what a change of some paths would build. No registry is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -31,7 +32,7 @@ pub(in crate::cli) fn run(session: &Session, args: &PlanArgs) -> Ended {
     let mut found = if_changed(&paths, side);
     found.retain(|name, _| named.is_empty() || named.contains(name));
     let notes = notes(&paths, &facts);
-    let output = &session.output;
+    let output = session.output;
     if output.json {
         output.document(&document(session, &found, &notes))?;
     } else {
@@ -169,17 +170,18 @@ fn document(session: &Session, found: &BTreeMap<ProjectName, Hits>, notes: &[Pro
     })
 }
 
-fn text(found: &BTreeMap<ProjectName, Hits>, all: usize, output: &Output) -> String {
+fn text(found: &BTreeMap<ProjectName, Hits>, all: usize, output: Output) -> String {
     let width = found.keys().map(|name| name.as_str().len()).max();
     let width = width.unwrap_or(0);
     let mut text = String::new();
     for (name, hits) in found {
         let action = output.paint(Style::Yellow, "build");
         let name = output.paint(Style::Bold, format!("{name:<width$}"));
-        text.push_str(&format!("{action}  {name}  {}\n", sentence(hits)));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{action}  {name}  {}", sentence(hits));
     }
     let rest = all.saturating_sub(found.len());
-    text.push_str(&format!("{} would be built, {rest} not\n", found.len()));
+    let _ = writeln!(text, "{} would be built, {rest} not", found.len());
     text
 }
 

@@ -84,8 +84,7 @@ fn check(
         problems: checked.problems,
     };
     if let Some(manifest) = &checked.manifest {
-        let checker = Checker::new(files, &raw, manifest)?;
-        checker.check(&mut check)?;
+        Checker::new(files, &raw, manifest)?.check(&mut check)?;
     }
     let file = check.manifest.to_string();
     check.problems.sort_by_key(|problem| {
@@ -171,8 +170,8 @@ impl<'a, F: Files> Checker<'a, F> {
         let mut uses = BTreeMap::new();
         for project in self.manifest.projects.values() {
             check.problems.extend(self.presence(project)?);
-            let (used, problems) = self.dockerfile(project)?;
-            uses.insert(project.name.clone(), used);
+            let (images, problems) = self.dockerfile(project)?;
+            uses.insert(project.name.clone(), images);
             check.problems.extend(problems);
         }
         // Uses that are no dependencies are among the problems already, and not among these.
