@@ -38,7 +38,7 @@ pub(super) struct Global {
     /// Work in this directory instead of the current one.
     #[arg(short = 'C', value_name = "DIR", global = true, env = "WAYBILL_DIR")]
     pub(super) directory: Option<PathBuf>,
-    /// The manifest's path in the repository [default: build_manifest.json, .yml or .yaml].
+    /// The manifest's path in the repository [default: `build_manifest.json`, .yml or .yaml].
     #[arg(long, value_name = "PATH", global = true, env = "WAYBILL_MANIFEST")]
     pub(super) manifest: Option<String>,
     /// The base that is written: host[:port]/prefix, or `embedded`.
@@ -50,7 +50,7 @@ pub(super) struct Global {
     /// The commit, by any name that git knows [default: HEAD].
     #[arg(long, value_name = "REV", global = true, env = "WAYBILL_COMMIT")]
     pub(super) commit: Option<String>,
-    /// The release tag; part of the key of images whose Dockerfile declares COMMIT_TAG.
+    /// The release tag; part of the key of images whose Dockerfile declares `COMMIT_TAG`.
     #[arg(long, value_name = "TAG", global = true, env = "WAYBILL_TAG")]
     pub(super) tag: Option<String>,
     /// Print one JSON document on stdout, errors included.
@@ -85,7 +85,7 @@ pub(super) struct Global {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum When {
-    /// On a terminal, unless NO_COLOR is set.
+    /// On a terminal, unless `NO_COLOR` is set.
     Auto,
     /// Always.
     Always,
@@ -196,6 +196,7 @@ pub(super) struct PlanArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag")]
 #[command(after_help = "\
 Examples:
   waybill build                          everything that changed
@@ -240,7 +241,7 @@ pub(super) enum ImageFormat {
     Ref,
     /// sha256:…
     Digest,
-    /// PROJECT_IMAGE=host/prefix/project@sha256:…
+    /// `PROJECT_IMAGE=host/prefix/project@sha256`:…
     Env,
 }
 

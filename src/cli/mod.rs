@@ -23,6 +23,7 @@ use settings::Settings;
 use stopped::{Ended, Stopped};
 
 /// Runs the program with the process's arguments, and says how to exit.
+#[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -11,6 +11,10 @@ use crate::problem::{Failure, Problem, Severity};
 
 /// Where a command writes.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent choices of the user"
+)]
 pub(super) struct Output {
     /// One JSON document instead of text.
     pub(super) json: bool,
@@ -70,16 +74,10 @@ impl Output {
     }
 
     /// Writes data to stdout.
+    #[expect(clippy::unused_self, reason = "whoever writes data holds an output")]
     pub(super) fn data(&self, text: &str) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes())?;
-        out.flush()
-    }
-
-    /// Writes raw bytes to stdout.
-    pub(super) fn bytes(&self, bytes: &[u8]) -> std::io::Result<()> {
-        let mut out = std::io::stdout().lock();
-        out.write_all(bytes)?;
         out.flush()
     }
 

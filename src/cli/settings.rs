@@ -69,12 +69,13 @@ impl Settings {
     /// The bases: flag over variable over manifest. Without `CI` in the environment the embedded
     /// registry is written, with the manifest's registry as its upstream.
     pub(super) fn bases(&self, manifest: &Manifest) -> Result<BaseNames, Failure> {
-        let registry = match (&self.registry, &manifest.registry) {
-            (Some(registry), _) => registry.clone(),
-            (None, _) if !self.ci => EMBEDDED.to_owned(),
-            (None, Some(registry)) => registry.clone(),
-            (None, None) => return Err(no_registry()),
-        };
+        let embedded = (!self.ci).then(|| EMBEDDED.to_owned());
+        let registry = self
+            .registry
+            .clone()
+            .or(embedded)
+            .or_else(|| manifest.registry.clone());
+        let registry = registry.ok_or_else(no_registry)?;
         Ok(self.with_upstream(registry, manifest))
     }
 

@@ -136,14 +136,15 @@ impl Work<'_> {
         let Some(limit) = self.executor.options.timeout else {
             return work.await;
         };
-        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let Ok(pushed) = tokio::time::timeout(limit, work).await else {
             let message = format!("the build took longer than {} s", limit.as_secs());
-            Err(BuildError::Other {
+            return Err(BuildError::Other {
                 class: Class::Failed,
                 problem: Problem::error("build-timeout", message)
                     .hint("raise --timeout, or see in the log which step hangs"),
-            })
-        })
+            });
+        };
+        pushed
     }
 
     /// The images that are used, as their records have them now.

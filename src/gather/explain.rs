@@ -64,14 +64,11 @@ impl Explainer<'_> {
                     .iter()
                     .find(|commit| commits.contains(&commit.id))
             });
-            match ancestor {
-                Some(ancestor) => {
-                    by_ancestor.entry(ancestor.id).or_default().insert(name);
-                }
-                None => {
-                    let reason = not_found(history.as_ref(), self.request.history);
-                    explained.insert(name, Explanation::without_cache(reason));
-                }
+            if let Some(ancestor) = ancestor {
+                by_ancestor.entry(ancestor.id).or_default().insert(name);
+            } else {
+                let reason = not_found(history.as_ref(), self.request.history);
+                explained.insert(name, Explanation::without_cache(reason));
             }
         }
         for (ancestor, names) in by_ancestor {

@@ -90,11 +90,11 @@ pub async fn plan(
         .filter_map(|(name, uses)| Some((name, uses.ok()?)));
     let uses = uses.collect();
     Ok(Planning {
+        facts,
         plan,
         keys,
         uses,
         warnings,
-        facts,
     })
 }
 

@@ -152,7 +152,7 @@ impl Recipe {
         });
         encoder.list(&self.secrets, |encoder, id| encoder.text(id));
         encoder.list(&self.platforms, |encoder, platform| {
-            encoder.text(&platform.to_string())
+            encoder.text(&platform.to_string());
         });
         encoder.number(u64::from(self.hermetic));
         encoder.option(self.registry.as_deref(), Encoder::text);

@@ -146,7 +146,7 @@ impl<'t, T: Tree> Matcher<'t, T> {
         }
         let mut listing = Listing::default();
         self.tree.walk(&RepoPath::root(), &mut |path, entry| {
-            listing.push(path, entry)
+            listing.push(path, entry);
         })?;
         Ok(self.everything.get_or_init(|| listing))
     }

@@ -46,7 +46,7 @@ async fn build_session(session: &Session, global: &Global, args: &BuildArgs) -> 
     let planning = session.plan(&bases, &request).await?;
     check_buildable(&planning.plan, &session.names(&args.projects)?)?;
     if args.dry_run {
-        return dry_run(session, &planning.plan, &bases).await;
+        return dry_run(session, &planning.plan, &bases);
     }
     let progress = Progress::new(global.progress, session.output);
     let stop = signal::stop();
@@ -71,7 +71,7 @@ async fn build_session(session: &Session, global: &Global, args: &BuildArgs) -> 
     Ok(ended)
 }
 
-async fn dry_run(session: &Session, plan: &Plan, bases: &OpenBases) -> Ended {
+fn dry_run(session: &Session, plan: &Plan, bases: &OpenBases) -> Ended {
     if session.output.json {
         session
             .output

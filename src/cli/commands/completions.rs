@@ -10,6 +10,6 @@ use crate::cli::stopped::Ended;
 pub(in crate::cli) fn run(args: &CompletionsArgs, output: Output) -> Ended {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "waybill", &mut script);
-    output.bytes(&script)?;
+    output.data(&String::from_utf8_lossy(&script))?;
     Ok(exit::DONE)
 }

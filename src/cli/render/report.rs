@@ -51,7 +51,8 @@ pub(in crate::cli) fn names(
         .iter()
         .filter_map(|name| Some((name, report.verdicts.get(name)?)));
     let images = verdicts.filter_map(|(name, (verdict, _))| image(name, verdict, commit, bases));
-    images.map(|image| format!("{image}\n")).collect()
+    let lines: Vec<String> = images.map(|image| image + "\n").collect();
+    lines.concat()
 }
 
 /// The image that a verdict stands for, by a name that lasts.

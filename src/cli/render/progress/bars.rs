@@ -129,10 +129,11 @@ impl State {
         if let Some(whole) = &self.whole {
             whole.inc(1);
         }
-        if self.running.is_empty() && self.whole.as_ref().is_some_and(is_full) {
-            if let Some(whole) = self.whole.take() {
-                whole.finish_and_clear();
-            }
+        if self.running.is_empty()
+            && self.whole.as_ref().is_some_and(is_full)
+            && let Some(whole) = self.whole.take()
+        {
+            whole.finish_and_clear();
         }
     }
 }

@@ -93,8 +93,9 @@ fn finished(
     let (style, more) = match verdict {
         Verdict::Reused { .. } | Verdict::None { .. } if duration.is_zero() => return None,
         Verdict::Built { digest, .. } => (Style::Green, format!(" {digest}")),
-        Verdict::Adopted { commit, .. } => (Style::Green, format!(" from {}", commit.short())),
-        Verdict::Reused { commit, .. } => (Style::Green, format!(" from {}", commit.short())),
+        Verdict::Adopted { commit, .. } | Verdict::Reused { commit, .. } => {
+            (Style::Green, format!(" from {}", commit.short()))
+        }
         Verdict::None { .. } => (Style::Green, String::new()),
         Verdict::Blocked { by } => (Style::Yellow, format!(" by {by}")),
         Verdict::Failed { .. } | Verdict::Error { .. } => (Style::Red, String::new()),
