@@ -42,19 +42,11 @@ pub(super) fn flag() -> Value {
     json!({"type": "boolean"})
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "schemas are put together from new values"
-)]
 pub(super) fn list(of: Value) -> Value {
     let fields = [("type", json!("array")), ("items", of)];
     fields.into_iter().collect()
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "schemas are put together from new values"
-)]
 pub(super) fn or_null(schema: Value) -> Value {
     let either = vec![schema, json!({"type": "null"})];
     json!({"anyOf": either})
