@@ -1,6 +1,8 @@
 //! Image names as Docker reads them: `[host[:port]/]path[:tag][@digest]`
 //! (`distribution/reference`).
 
+use crate::model::{is_repository, is_tag};
+
 /// The parts of an image name, borrowed from its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageName<'a> {
@@ -38,7 +40,7 @@ impl<'a> ImageName<'a> {
             return Err("its digest is not of the form sha256:<64 hexadecimal digits>");
         }
         let parsed = Self { name, tag, digest };
-        if !parsed.path().split('/').all(is_component) {
+        if !is_repository(parsed.path()) {
             return Err("a repository's name holds only lower-case letters, digits and . _ - /");
         }
         if !parsed.host().is_none_or(is_host) {
@@ -130,23 +132,6 @@ fn is_host(host: &str) -> bool {
         None => !name.is_empty() && name.bytes().all(allowed),
     };
     port_is_number && name_is_host
-}
-
-fn is_component(component: &str) -> bool {
-    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = component.as_bytes();
-    bytes.first().is_some_and(alphanumeric)
-        && bytes.last().is_some_and(alphanumeric)
-        && bytes.split(alphanumeric).all(|between| {
-            matches!(between, b"" | b"." | b"_" | b"__") || between.iter().all(|byte| *byte == b'-')
-        })
-}
-
-fn is_tag(tag: &str) -> bool {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (1..=128).contains(&tag.len())
-        && tag.bytes().next().is_some_and(word)
-        && tag.bytes().all(|byte| word(byte) || b".-".contains(&byte))
 }
 
 fn is_digest(digest: &str) -> bool {

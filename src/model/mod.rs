@@ -14,7 +14,7 @@ pub use commit::{CommitId, ObjectId};
 pub use digest::Digest;
 pub use entry::{Entry, Mode};
 pub use key::Key;
-pub use name::{NameError, ProjectName};
+pub use name::{NameError, ProjectName, is_repository, is_tag};
 pub use path::RepoPath;
 pub use platform::Platform;
 pub use reason::{ChangedFile, MAX_FILES, Reason};

@@ -40,7 +40,7 @@ impl FromStr for ProjectName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        if text.len() > MAX_LENGTH || !text.split('/').all(is_component) {
+        if text.len() > MAX_LENGTH || !is_repository(text) {
             return Err(NameError::Invalid(text.to_owned()));
         }
         if text.starts_with("waybill-") {
@@ -50,7 +50,23 @@ impl FromStr for ProjectName {
     }
 }
 
-/// Whether `text` is one component of a repository name.
+/// Whether `text` is a repository's name as the OCI distribution spec has it (section "Pulling
+/// manifests"); registries take at most 255 characters.
+#[must_use]
+pub fn is_repository(text: &str) -> bool {
+    text.len() <= 255 && text.split('/').all(is_component)
+}
+
+/// Whether `text` is a tag as the OCI distribution spec has it (section "Pulling manifests").
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=128).contains(&text.len())
+        && text.bytes().next().is_some_and(word)
+        && text.bytes().all(|byte| word(byte) || b".-".contains(&byte))
+}
+
+/// Whether `text` is one component of a repository's name, without slashes.
 fn is_component(text: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
@@ -120,5 +136,14 @@ mod tests {
             "waybill-ledger".parse::<ProjectName>(),
             Err(NameError::Reserved(_))
         ));
+    }
+
+    #[test]
+    fn knows_names_and_tags() {
+        assert!(is_repository("a/b__c/d-e") && is_repository("waybill-ledger"));
+        assert!(!is_repository("A") && !is_repository("a:b") && !is_repository("a@b"));
+        assert!(!is_repository("../a") && !is_repository("a/") && !is_repository(""));
+        assert!(is_tag("v1-built-0") && is_tag("_") && is_tag(&"x".repeat(128)));
+        assert!(!is_tag("a/b") && !is_tag("") && !is_tag(&"x".repeat(129)) && !is_tag("-a"));
     }
 }

@@ -4,11 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use oci_client::Reference;
 use reqwest::Url;
 
 use super::RegistryError;
-use crate::model::Digest;
+use crate::model::{Digest, is_repository};
 
 /// A registry and a prefix below which repositories lie: `host[:port]/prefix`.
 ///
@@ -126,19 +125,6 @@ impl fmt::Display for Base {
         }
         Ok(())
     }
-}
-
-/// Whether `name` is a valid repository name (OCI distribution spec, "Pulling manifests").
-pub(super) fn is_repository(name: &str) -> bool {
-    // A host of one letter case and a port: what follows can only be the repository.
-    let parsed = Reference::try_from(format!("localhost:1/{name}"));
-    parsed.is_ok_and(|reference| reference.repository() == name)
-}
-
-/// Whether `tag` is a valid tag (same place in the specification).
-pub(super) fn is_tag(tag: &str) -> bool {
-    let parsed = Reference::try_from(format!("localhost:1/name:{tag}"));
-    parsed.is_ok_and(|reference| reference.tag() == Some(tag) && reference.digest().is_none())
 }
 
 /// Whether a host name or address (without port) is this machine's loopback.
@@ -271,14 +257,5 @@ mod tests {
             );
             assert!(!error.to_string().contains("secret"), "{error}");
         }
-    }
-
-    #[test]
-    fn knows_names_and_tags() {
-        assert!(is_repository("a/b__c/d-e") && is_repository("waybill-ledger"));
-        assert!(!is_repository("A") && !is_repository("a:b") && !is_repository("a@b"));
-        assert!(!is_repository("../a") && !is_repository("a/") && !is_repository(""));
-        assert!(is_tag("v1-built-0") && is_tag("_") && is_tag(&"x".repeat(128)));
-        assert!(!is_tag("a/b") && !is_tag("") && !is_tag(&"x".repeat(129)) && !is_tag("-a"));
     }
 }

@@ -11,11 +11,10 @@ use oci_client::manifest::{
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 
-use super::base::{is_repository, is_tag};
 use super::request::{Answer, Kind, Request, Requests};
 use super::transport::Transport;
 use super::{Base, Credentials, Options, RegistryError};
-use crate::model::Digest;
+use crate::model::{Digest, is_repository, is_tag};
 
 /// Asks one registry about the repositories below one base. Cheap to clone; clones share
 /// connections, tokens, the limit on concurrent requests, and the count.

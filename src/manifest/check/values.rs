@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::manifest::node::Node;
-use crate::model::{NameError, Platform, ProjectName, RepoPath};
+use crate::model::{Platform, RepoPath, is_repository};
 use crate::problem::Problem;
 
 /// The value of a string in a list, or what is wrong with it.
@@ -128,13 +128,6 @@ fn is_host(text: &str) -> bool {
 
 fn names_a_host(text: &str) -> bool {
     text.contains(['.', ':']) || text.eq_ignore_ascii_case("localhost")
-}
-
-fn is_repository(text: &str) -> bool {
-    matches!(
-        text.parse::<ProjectName>(),
-        Ok(_) | Err(NameError::Reserved(_))
-    )
 }
 
 /// A prefix of image names: no tag, no digest, no slash at its end.
