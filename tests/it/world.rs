@@ -9,6 +9,7 @@ mod builder;
 mod edits;
 mod faults;
 mod keys;
+mod kill;
 mod random;
 mod reuse;
 mod taints;

@@ -16,11 +16,9 @@ use waybill::model::{Digest, Key};
 use waybill::problem::{Class, Diagnose as _, Problem};
 use waybill::registry::{Client, RegistryError};
 
-/// What a build of one project does.
+/// What a build of one project does; those without one build and push.
 #[derive(Clone)]
 pub(crate) enum Act {
-    /// Builds and pushes; so does every project without a script.
-    Build,
     /// A step fails.
     Fail,
     /// Something cannot be reached.
@@ -134,7 +132,7 @@ impl ScriptedBuilder {
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<(), BuildError> {
         match self.script.get(job.project.as_str()) {
-            None | Some(Act::Build) => Ok(()),
+            None => Ok(()),
             Some(Act::Fail) => Err(failed("the script has it fail".to_owned())),
             Some(Act::Unreachable) => {
                 let problem = Problem::error("engine-unreachable", "the script has it so");
@@ -213,6 +211,8 @@ fn other(error: &RegistryError) -> BuildError {
     }
 }
 
+const TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// Pushes an image of one layer, for linux/amd64.
 pub(crate) async fn push_image(
     client: &Client,
@@ -232,7 +232,6 @@ pub(crate) async fn push_image(
         "rootfs": {"type": "layers", "diff_ids": [Digest::of(layer)]},
     });
     let config = config.to_string().into_bytes();
-    const TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": TYPE,

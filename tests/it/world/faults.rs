@@ -101,7 +101,7 @@ const TABLE: &[Row] = &[
             scene
                 .world
                 .registry
-                .forget_tag(names::LEDGER, names::MARKER)
+                .forget_tag(names::LEDGER, names::MARKER);
         },
         Stops(3, "marker-missing"),
         Stops(3, "marker-missing"),
@@ -112,7 +112,7 @@ const TABLE: &[Row] = &[
             scene
                 .world
                 .registry
-                .forget_tag(names::TAINTS, names::MARKER)
+                .forget_tag(names::TAINTS, names::MARKER);
         },
         Stops(3, "marker-missing"),
         Stops(3, "marker-missing"),
@@ -128,7 +128,7 @@ const TABLE: &[Row] = &[
         |scene| {
             scene
                 .world
-                .put_garbage(names::LEDGER, &record_of_docs(scene))
+                .put_garbage(names::LEDGER, &record_of_docs(scene));
         },
         Builds("docs", "record-unreadable"),
         Stops(3, "engine-unreachable"),

@@ -17,7 +17,9 @@ fn f1_a_failure_to_find_out_is_never_a_reuse() {
     world.repo.commit("Edit");
     let front = Front::start(world.registry.address);
     let plan = || world.run().base(front.base("acme")).try_plan();
-    let control = plan().ok().expect("nothing fails yet");
+    let Ok(control) = plan() else {
+        panic!("nothing fails yet")
+    };
     assert_eq!(control.plan.builds().count(), 3);
     let requests = front.log().len();
     assert!(requests > 8, "{requests}");

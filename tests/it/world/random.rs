@@ -18,8 +18,11 @@ type Dependencies = BTreeMap<usize, bool>;
 #[derive(Clone, Debug)]
 struct Story {
     projects: Vec<Dependencies>,
-    steps: Vec<(Vec<(usize, u8)>, Option<usize>)>,
+    steps: Vec<Step>,
 }
+
+/// Which projects' files get which content, and whose build fails.
+type Step = (Vec<(usize, u8)>, Option<usize>);
 
 fn story() -> impl Strategy<Value = Story> {
     (2_usize..7).prop_flat_map(|count| {
