@@ -75,7 +75,8 @@ impl Search<'_> {
     }
 
     /// Those of the projects whose computed key at `commit` is the one of now. A commit whose
-    /// manifest cannot be read, or whose objects are missing, has none.
+    /// manifest cannot be read, or whose objects are missing, has none; a project that is wrong
+    /// there says nothing against the others.
     fn same_inputs(
         &self,
         commit: CommitId,
@@ -85,7 +86,7 @@ impl Search<'_> {
         let then = if commit == self.request.commit {
             None
         } else {
-            match CommitFacts::load(self.repository, commit, options, Some(names), false) {
+            match CommitFacts::load_ancestor(self.repository, commit, options, names) {
                 Ok(facts) => Some(facts),
                 Err(failure) if failure.class == crate::problem::Class::Usage => {
                     return Ok(Vec::new());

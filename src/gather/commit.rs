@@ -61,6 +61,34 @@ impl CommitFacts {
         only: Option<&BTreeSet<ProjectName>>,
         fetch: bool,
     ) -> Result<Self, Failure> {
+        let (facts, problems) = Self::read(repository, id, options, only, fetch)?;
+        if problems.is_empty() {
+            Ok(facts)
+        } else {
+            Err(usage(problems))
+        }
+    }
+
+    /// Reads an ancestor for what it can tell of these projects: one that is wrong there is left
+    /// out, with what depends on it, and says nothing against the others.
+    pub(super) fn load_ancestor(
+        repository: &Repository,
+        id: CommitId,
+        options: &CommitOptions,
+        only: &BTreeSet<ProjectName>,
+    ) -> Result<Self, Failure> {
+        let (mut facts, _) = Self::read(repository, id, options, Some(only), false)?;
+        facts.drop_unknown();
+        Ok(facts)
+    }
+
+    fn read(
+        repository: &Repository,
+        id: CommitId,
+        options: &CommitOptions,
+        only: Option<&BTreeSet<ProjectName>>,
+        fetch: bool,
+    ) -> Result<(Self, Vec<Problem>), Failure> {
         let commit = repository.commit(id)?;
         let source = Source {
             repository,
@@ -82,16 +110,31 @@ impl CommitFacts {
             .into_iter()
             .filter(|name| wanted.as_ref().is_none_or(|wanted| wanted.contains(name)))
             .collect();
-        let projects = source.projects(&loaded.raw, &manifest, &order, options.tag.as_deref())?;
+        let (projects, problems) =
+            source.projects(&loaded.raw, &manifest, &order, options.tag.as_deref());
         let warnings = loaded.warnings;
-        Ok(Self {
+        let facts = Self {
             commit,
             manifest,
             warnings,
             graph,
             projects,
             order,
-        })
+        };
+        Ok((facts, problems))
+    }
+
+    /// Leaves out the projects that nothing could be told of, with all that depend on them.
+    fn drop_unknown(&mut self) {
+        let mut known = BTreeSet::new();
+        for name in &self.order {
+            let dependencies = self.graph.dependencies(name);
+            if self.projects.contains_key(name) && dependencies.is_subset(&known) {
+                known.insert(name.clone());
+            }
+        }
+        self.order.retain(|name| known.contains(name));
+        self.projects.retain(|name, _| known.contains(name));
     }
 
     /// Whether the manifest has a project of that name.
@@ -199,7 +242,7 @@ impl<'r> Source<'r> {
         manifest: &Manifest,
         order: &[ProjectName],
         tag: Option<&str>,
-    ) -> Result<BTreeMap<ProjectName, ProjectFacts>, Failure> {
+    ) -> (BTreeMap<ProjectName, ProjectFacts>, Vec<Problem>) {
         let matcher = Matcher::new(self, &manifest.rebuild_all);
         let mut found = BTreeMap::new();
         let mut problems = Vec::new();
@@ -215,11 +258,7 @@ impl<'r> Source<'r> {
                 }
             }
         }
-        if problems.is_empty() {
-            Ok(found)
-        } else {
-            Err(usage(problems))
-        }
+        (found, problems)
     }
 
     /// Whether a Dockerfile declares the release tag. One that cannot be parsed counts as if it
