@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod check;
+mod adoption;
 mod corpus;
 mod engine;
 mod explain;
