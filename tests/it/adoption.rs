@@ -135,10 +135,10 @@ fn put_images(registry: &Registry, number: usize, story: &Story, commits: &[Comm
             Tagged::Arm => image.architecture = "arm64",
             Tagged::OtherKey => image.key = Some("0".repeat(64)),
             Tagged::Lost => {
-                if !tags.contains_key(&(*project, *commit)) {
+                tags.entry((*project, *commit)).or_insert_with(|| {
                     registry.images.put_lost(&repository, &tag);
-                    tags.insert((*project, *commit), None);
-                }
+                    None
+                });
                 continue;
             }
         }
@@ -307,7 +307,9 @@ fn shrink(mut tree: impl ValueTree<Value = Story>, mut wrong: String) -> (Story,
         }
         loop {
             let current = tree.current();
-            if let Some((_, still)) = first_wrong(&[current.clone()], &mut Seen::default()) {
+            if let Some((_, still)) =
+                first_wrong(std::slice::from_ref(&current), &mut Seen::default())
+            {
                 (smallest, wrong) = (current, still);
                 break;
             }

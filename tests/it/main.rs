@@ -5,9 +5,9 @@
     reason = "a test that cannot go on stops where it is"
 )]
 
+mod adoption;
 mod bad_input;
 mod check;
-mod adoption;
 mod corpus;
 mod engine;
 mod explain;

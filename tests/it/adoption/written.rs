@@ -286,8 +286,8 @@ fn write_tree(
 
 /// A path in quotes, every byte of it as three octal digits.
 fn quoted(path: &[u8]) -> String {
-    let escaped: String = path.iter().map(|byte| format!("\\{byte:03o}")).collect();
-    format!("\"{escaped}\"")
+    let escaped: Vec<String> = path.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    format!("\"{}\"", escaped.concat())
 }
 
 fn read_mark(line: &str) -> (usize, CommitId) {
@@ -296,7 +296,8 @@ fn read_mark(line: &str) -> (usize, CommitId) {
 }
 
 fn lines<'a>(commits: impl Iterator<Item = &'a CommitId>, after: &str) -> String {
-    commits.map(|commit| format!("{commit}{after}\n")).collect()
+    let lines: Vec<String> = commits.map(|commit| format!("{commit}{after}\n")).collect();
+    lines.concat()
 }
 
 fn parents(repo: &Repo, commits: &[CommitId]) -> HashMap<CommitId, Vec<CommitId>> {

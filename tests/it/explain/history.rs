@@ -3,6 +3,10 @@
 use super::{build, document, monorepo, named, prints};
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, and the whole output at its end"
+)]
 fn every_commit_says_what_stands_for_it() {
     let repo = monorepo();
     let first = repo.commit("First");
