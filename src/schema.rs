@@ -20,6 +20,8 @@ pub const SCHEMAS: &[Entry] = &[
     ("log", explain::log),
     ("plan", documents::plan),
     ("plan-if", documents::plan_if),
+    ("registry-init", documents::registry_init),
+    ("registry-serve", documents::registry_serve),
     ("taint", explain::taint),
     ("why", explain::why),
 ];

@@ -178,6 +178,21 @@ pub(super) fn plan_if() -> Value {
     )
 }
 
+/// `waybill registry init --json`.
+pub(super) fn registry_init() -> Value {
+    let fields = [
+        ("base", text()),
+        ("id", hexadecimal(32)),
+        ("upstream", flag()),
+    ];
+    document("registry-init", &fields)
+}
+
+/// `waybill registry serve --json`, printed once it listens.
+pub(super) fn registry_serve() -> Value {
+    document("registry-serve", &[("address", text()), ("base", text())])
+}
+
 /// `waybill build --json`.
 pub(super) fn build() -> Value {
     let verdicts = json!([

@@ -1,11 +1,14 @@
 //! The JSON Schemas that `waybill schema` prints, held against what commands really print.
 
+use std::process::Stdio;
+
 use jsonschema::Validator;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use waybill::model::{ChangedFile, Digest, Reason};
 use waybill::schema;
 
-use crate::program::{Ran, waybill};
+use crate::program::{Ran, command, waybill};
 use crate::repo::Repo;
 
 fn validator(name: &str) -> Validator {
@@ -23,7 +26,7 @@ fn is_valid(name: &str, document: &Value) {
     assert!(errors.is_empty(), "{name}: {errors:?}\n{document:#}");
 }
 
-/// Every document that stands in a field is demanded: without any one of its fields it is invalid.
+/// The schema demands every field that the document has, and takes no other.
 #[track_caller]
 fn is_strict(name: &str, document: &Value) {
     for field in document.as_object().unwrap().keys() {
@@ -87,6 +90,28 @@ fn a_build_is_as_its_schema_says() {
     repo.commit("First");
     let document = printed("build", 0, &waybill(&repo, &["build", "--json"]));
     assert_eq!(document["projects"][0]["verdict"], "none");
+}
+
+/// Setting up a base, here the embedded one.
+#[test]
+fn a_base_is_as_its_schema_says() {
+    let repo = Repo::new();
+    let manifest = r#"{"version": 1, "projects": {}}"#;
+    repo.write("build_manifest.json", manifest);
+    repo.commit("First");
+    let init = waybill(&repo, &["registry", "init", "--json"]);
+    let document = printed("registry-init", 0, &init);
+    assert_eq!(document["base"], "embedded");
+    let mut serve = command(&repo);
+    serve.args(["registry", "serve", "--json", "--listen", "127.0.0.1:0"]);
+    let mut serving = serve.stdout(Stdio::piped()).spawn().unwrap();
+    let mut printed = serde_json::Deserializer::from_reader(serving.stdout.take().unwrap());
+    let document = Value::deserialize(&mut printed);
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    let document = document.unwrap();
+    is_valid("registry-serve", &document);
+    is_strict("registry-serve", &document);
 }
 
 /// Every reason, in a plan's place for it.
