@@ -15,6 +15,7 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -298,13 +299,11 @@ fn compare(
     Ok(())
 }
 
-/// Makes a story that is planned wrongly as small as it gets.
+/// Makes a story that is planned wrongly as small as it gets in half a minute.
 fn shrink(mut tree: impl ValueTree<Value = Story>, mut wrong: String) -> (Story, String) {
+    let end = Instant::now() + Duration::from_secs(30);
     let mut smallest = tree.current();
-    for _ in 0..400 {
-        if !tree.simplify() {
-            break;
-        }
+    while Instant::now() < end && tree.simplify() {
         loop {
             let current = tree.current();
             if let Some((_, still)) =
