@@ -41,7 +41,7 @@ pub(super) struct Global {
     /// The manifest's path in the repository [default: `build_manifest.json`, .yml or .yaml].
     #[arg(long, value_name = "PATH", global = true, env = "WAYBILL_MANIFEST")]
     pub(super) manifest: Option<String>,
-    /// The base that is written: host[:port]/prefix, or `embedded`.
+    /// The base that is written: host/prefix, host:port/prefix, or `embedded`.
     #[arg(long, value_name = "BASE", global = true, env = "WAYBILL_REGISTRY")]
     pub(super) registry: Option<String>,
     /// A base that is read after it and never written, or `none`.
