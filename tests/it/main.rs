@@ -6,6 +6,7 @@
 )]
 
 mod adoption;
+mod architecture;
 mod bad_input;
 mod check;
 mod corpus;
