@@ -124,6 +124,18 @@ fn a_named_project_builds_with_the_images_that_it_uses_and_no_more() {
     assert_eq!(world.build().built(), ["api", "docs", "log"]);
 }
 
+/// A record is held against those of the images that it used, which nobody asked about by name.
+#[test]
+fn a_named_project_that_stands_is_reused() {
+    let world = World::shop();
+    world.build();
+    let done = world
+        .run()
+        .asking(|request| request.projects = Some([name("web")].into()))
+        .build();
+    assert_eq!(done.built(), [""; 0]);
+}
+
 #[test]
 fn a_rebuild_takes_layers_only_from_what_is_recorded() {
     let world = built_shop();
