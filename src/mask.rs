@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::problem::Problem;
+
 /// What stands in place of a secret.
 const MASK: &[u8] = b"***";
 
@@ -44,6 +46,14 @@ impl Secrets {
     #[must_use]
     pub fn mask_text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.mask(text.as_bytes())).into_owned()
+    }
+
+    /// Masks everything in a problem that may repeat what a build said.
+    #[must_use]
+    pub fn mask_problem(&self, mut problem: Problem) -> Problem {
+        problem.message = self.mask_text(&problem.message);
+        problem.hint = problem.hint.map(|hint| self.mask_text(&hint));
+        problem
     }
 
     /// Masks bytes as they come.
@@ -139,6 +149,14 @@ mod tests {
             b"x *** y"
         );
         assert_eq!(secrets(&["ab"]).mask(b"ab"), b"ab");
+    }
+
+    #[test]
+    fn a_problem_is_masked_whole() {
+        let problem = Problem::error("x", "said hunter22").hint("not hunter22");
+        let masked = secrets(&["hunter22"]).mask_problem(problem);
+        assert_eq!(masked.message, "said ***");
+        assert_eq!(masked.hint.as_deref(), Some("not ***"));
     }
 
     #[test]

@@ -55,8 +55,8 @@ impl BuildLog {
         let project = self.project.clone();
         match progress {
             Progress::Phase(phase) => (self.sink)(Event::Phase { project, phase }),
-            Progress::Warning(mut problem) => {
-                problem.message = self.secrets.mask_text(&problem.message);
+            Progress::Warning(problem) => {
+                let problem = self.secrets.mask_problem(problem);
                 (self.sink)(Event::Warning(problem.project(project)));
             }
             Progress::Step { name, state } => {

@@ -40,7 +40,7 @@ pub(super) async fn run(
             kind: planned.reason.kind(),
         }),
     };
-    result.unwrap_or_else(|failure| verdict_of(&planned.name, failure))
+    result.unwrap_or_else(|failure| verdict_of(executor, &planned.name, failure))
 }
 
 struct Work<'a> {
@@ -336,7 +336,11 @@ impl Work<'_> {
     /// Keeps the log of a failure. That this fails too is worth a warning, no more.
     async fn failed(&self, class: Class, problem: Problem, log: &BuildLog) -> Verdict {
         let planned = self.planned;
-        let problem = self.masked(problem).project(&planned.name);
+        let problem = self
+            .executor
+            .secrets
+            .mask_problem(problem)
+            .project(&planned.name);
         let record = FailedRecord {
             commit: self.commit,
             code: problem.code.to_owned(),
@@ -361,21 +365,16 @@ impl Work<'_> {
             _ => Verdict::Error { problem, class },
         }
     }
-
-    fn masked(&self, mut problem: Problem) -> Problem {
-        problem.message = self.executor.secrets.mask_text(&problem.message);
-        problem
-    }
 }
 
-fn verdict_of(project: &ProjectName, mut failure: Failure) -> Verdict {
+fn verdict_of(executor: &Executor, project: &ProjectName, mut failure: Failure) -> Verdict {
     let problem = if failure.problems.is_empty() {
         Problem::error("unknown", "no reason was given")
     } else {
         failure.problems.swap_remove(0)
     };
     Verdict::Error {
-        problem: problem.project(project),
+        problem: executor.secrets.mask_problem(problem).project(project),
         class: failure.class,
     }
 }
