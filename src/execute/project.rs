@@ -208,12 +208,7 @@ impl Work<'_> {
                 adopted: false,
             },
             reason: planned.reason.clone(),
-            inputs: self
-                .executor
-                .inputs
-                .get(&planned.name)
-                .cloned()
-                .unwrap_or_default(),
+            inputs: self.inputs(),
             external: pushed.external,
             durations: pushed.durations,
             builder: pushed.builder,
@@ -295,12 +290,7 @@ impl Work<'_> {
             let record = BuiltRecord {
                 facts: facts.clone(),
                 reason: planned.reason.clone(),
-                inputs: self
-                    .executor
-                    .inputs
-                    .get(&planned.name)
-                    .cloned()
-                    .unwrap_or_default(),
+                inputs: self.inputs(),
                 external: BTreeMap::new(),
                 durations: BTreeMap::new(),
                 builder: "adopted".to_owned(),
@@ -316,6 +306,12 @@ impl Work<'_> {
             digest: facts.image,
             commit: facts.commit,
         })
+    }
+
+    /// The inputs of the key, for the record.
+    fn inputs(&self) -> serde_json::Value {
+        let inputs = self.executor.inputs.get(&self.planned.name);
+        inputs.cloned().unwrap_or_default()
     }
 
     /// Puts a tag on an image of the base that is written. A tag that stands and cannot be moved

@@ -14,12 +14,7 @@ use crate::plan::{
 use crate::problem::Failure;
 
 impl Planner<'_> {
-    pub(super) async fn finish(
-        &mut self,
-        keys: &Keys,
-        outcome: Outcome,
-        order: &[ProjectName],
-    ) -> Result<Plan, Failure> {
+    pub(super) async fn finish(&mut self, keys: &Keys, outcome: Outcome) -> Result<Plan, Failure> {
         let unexplained: Vec<ProjectName> = outcome
             .decisions
             .iter()
@@ -47,7 +42,7 @@ impl Planner<'_> {
         Ok(Plan {
             commit: self.request.commit,
             projects,
-            taints: self.pending(keys, order),
+            taints: self.pending(keys),
         })
     }
 
@@ -148,7 +143,7 @@ impl Planner<'_> {
     ///
     /// Those of dependencies that were not asked about are among them: they are what the keys of
     /// the others rest on.
-    fn pending(&self, keys: &Keys, _order: &[ProjectName]) -> Vec<PendingTaint> {
+    fn pending(&self, keys: &Keys) -> Vec<PendingTaint> {
         let mut pending = Vec::new();
         for project in &self.facts.order {
             for key in keys

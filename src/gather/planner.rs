@@ -82,8 +82,8 @@ pub async fn plan(
         uses: BTreeMap::new(),
         present: BTreeSet::new(),
     };
-    let (keys, outcome, wanted) = planner.settle().await?;
-    let plan = planner.finish(&keys, outcome, &wanted).await?;
+    let (keys, outcome) = planner.settle().await?;
+    let plan = planner.finish(&keys, outcome).await?;
     let uses = planner
         .uses
         .into_iter()
@@ -126,7 +126,7 @@ impl Planner<'_> {
     /// Repeats until nothing that was found changes a key or asks for more. Each round either ends
     /// it, or adds a fact out of a finite set; the bound is against a registry that contradicts
     /// itself.
-    async fn settle(&mut self) -> Result<(Keys, Outcome, Vec<ProjectName>), Failure> {
+    async fn settle(&mut self) -> Result<(Keys, Outcome), Failure> {
         let mut wanted: BTreeSet<ProjectName> = match &self.request.projects {
             None => self.facts.order.iter().cloned().collect(),
             Some(projects) => projects.clone(),
@@ -170,7 +170,7 @@ impl Planner<'_> {
             }
             let gone = self.images_gone(&keys, &outcome).await?;
             if gone.is_empty() {
-                return Ok((keys, outcome, order));
+                return Ok((keys, outcome));
             }
             self.assumed.extend(gone);
         }
