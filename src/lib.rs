@@ -12,7 +12,7 @@
 //! | [`problem`] | what a person is told: code, place, message, hint; classes of failure | yes | |
 //! | [`manifest`] | what `build_manifest.json` says, and all that is wrong with it | yes | the JSON and YAML parsers, regex |
 //! | [`graph`] | projects and their dependencies | yes | petgraph |
-//! | [`dockerfile`] | references, rewriting, ignore files, lints | yes | parse-dockerfile |
+//! | [`dockerfile`] | references, rewriting, ignore files, lints | yes | |
 //! | [`git`] | facts of the repository | | gix |
 //! | [`key`] | inputs of an image, and the key over them | yes | |
 //! | [`registry`] | the client, credentials, the embedded registry | | reqwest, oci-client, ferro-oci-server |

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::engine::{Login, Secret};
 use crate::model::Digest;
-use crate::registry::{Client, Credentials, ImageReference, Options};
+use crate::registry::{Client, Credentials, ImageReference, Options, RegistryError};
 
 /// The digests of external images, each asked for once.
 #[derive(Debug, Default)]
@@ -61,11 +61,15 @@ async fn ask(name: &str) -> Option<Pinned> {
     })
 }
 
-/// What the engine needs to pull from a registry.
-pub(super) async fn login(credentials: &Credentials, host: &str) -> Option<Login> {
-    let (username, password) = credentials.login(host).await.ok()??;
-    Some(Login::Password {
+/// What the engine needs to talk with a registry. A credential that is configured and cannot be had
+/// is an error: nothing goes out anonymously in its place.
+pub(super) async fn login(
+    credentials: &Credentials,
+    host: &str,
+) -> Result<Option<Login>, RegistryError> {
+    let login = credentials.login(host).await?;
+    Ok(login.map(|(username, password)| Login::Password {
         username,
         password: Secret::new(password.reveal()),
-    })
+    }))
 }

@@ -1,7 +1,7 @@
 //! The builder behind [`crate::execute`]: one image from the commit, built by the engine, pushed to
 //! the base.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::ledger::names;
 use crate::manifest::{LayerCache, Project};
 use crate::model::Digest;
 use crate::problem::{Class, Failure, Problem};
-use crate::registry::{Base, Client, Credentials};
+use crate::registry::{Base, Client, Credentials, RegistryError};
 
 /// Builds images of one commit.
 pub struct ImageBuilder {
@@ -122,7 +122,7 @@ impl ImageBuilder {
             no_cache: !job.use_engine_cache,
             tag: format!("waybill-build/{}:{}", job.project, unique_tag()?),
             secrets: self.secrets(project)?,
-            logins: self.logins(job, &external).await,
+            logins: self.logins(job, &external).await?,
         };
         let source = Source {
             repository: Arc::clone(&self.repository),
@@ -268,26 +268,26 @@ impl ImageBuilder {
         &self,
         job: &Job,
         external: &BTreeMap<String, (String, Digest)>,
-    ) -> BTreeMap<String, Login> {
+    ) -> Result<BTreeMap<String, Login>, RegistryError> {
         let mut logins = BTreeMap::new();
         let own = self.client.base().host().to_owned();
-        if let Some(login) = login(&self.credentials, &own).await {
-            logins.insert(own, login);
-        }
         let used = job
             .uses
             .values()
             .chain(&job.cache_from)
             .map(|reference| host_of(reference));
-        let hosts = used.chain(external.values().map(|(host, _)| host.clone()));
+        let pulled = used.chain(external.values().map(|(host, _)| host.clone()));
+        let hosts: BTreeSet<String> = pulled.chain([own.clone()]).collect();
         for host in hosts {
-            if !logins.contains_key(&host)
-                && let Some(login) = login(&Credentials::Docker, &host).await
-            {
-                logins.insert(host, login);
-            }
+            let credentials = if host == own {
+                &self.credentials
+            } else {
+                &Credentials::Docker
+            };
+            let login = login(credentials, &host).await?;
+            logins.extend(login.map(|login| (host, login)));
         }
-        logins
+        Ok(logins)
     }
 
     async fn run(
@@ -315,8 +315,8 @@ impl ImageBuilder {
     async fn push(&self, job: &Job, image: &str, tag: &str) -> Result<Digest, Stopped> {
         let base: &Base = self.client.base();
         let reference = base.tagged(&job.project, tag);
+        let login = login(&self.credentials, base.host()).await?;
         self.engine.tag(image, &reference).await?;
-        let login = login(&self.credentials, base.host()).await;
         let pushed = self.engine.push(&reference, login.as_ref(), &|_| {}).await;
         let _ = self.engine.remove(&reference).await;
         match pushed {
@@ -389,19 +389,13 @@ impl Source {
 fn translate(event: BuildEvent, steps: &mut BTreeMap<String, engine::Step>) -> Option<Progress> {
     match event {
         BuildEvent::Step(step) => {
-            let state = match (&step.error, step.cached, step.completed, step.started) {
-                (Some(_), ..) => Some(StepState::Failed),
-                (None, true, ..) => Some(StepState::Cached),
-                (None, false, Some(_), _) => Some(StepState::Done),
-                (None, false, None, Some(_)) => Some(StepState::Running),
-                (None, false, None, None) => None,
-            };
-            let name = step.name.clone();
-            steps.insert(step.id.clone(), step);
-            Some(Progress::Step {
-                name,
-                state: state?,
-            })
+            let (name, state) = (step.name.clone(), state_of(&step));
+            let before = steps.insert(step.id.clone(), step);
+            // BuildKit tells of a step again for whatever changes about it.
+            let is_news = before.is_none_or(|before| state_of(&before) != state);
+            state
+                .filter(|_| is_news)
+                .map(|state| Progress::Step { name, state })
         }
         BuildEvent::Log { step, bytes, .. } => {
             let name = steps
@@ -415,6 +409,17 @@ fn translate(event: BuildEvent, steps: &mut BTreeMap<String, engine::Step>) -> O
             Some(Progress::Warning(Problem::warning("buildkit", message)))
         }
         BuildEvent::Upload { .. } | BuildEvent::Progress { .. } => None,
+    }
+}
+
+/// The state of a step; `None` before it began.
+const fn state_of(step: &engine::Step) -> Option<StepState> {
+    match (&step.error, step.cached, &step.completed, &step.started) {
+        (Some(_), ..) => Some(StepState::Failed),
+        (None, true, ..) => Some(StepState::Cached),
+        (None, false, Some(_), _) => Some(StepState::Done),
+        (None, false, None, Some(_)) => Some(StepState::Running),
+        (None, false, None, None) => None,
     }
 }
 

@@ -8,6 +8,7 @@
 mod adoption;
 mod architecture;
 mod bad_input;
+mod build;
 mod check;
 mod corpus;
 mod engine;

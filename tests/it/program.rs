@@ -14,6 +14,12 @@ pub(crate) struct Ran {
     pub(crate) err: String,
 }
 
+/// Shows a count that is a result of the test.
+#[expect(clippy::print_stdout, reason = "it is what the test shows")]
+pub(crate) fn report(line: &str) {
+    println!("{line}");
+}
+
 /// Runs `waybill` in the work tree's root.
 pub(crate) fn waybill(repo: &Repo, arguments: &[&str]) -> Ran {
     run(command(repo).args(arguments))

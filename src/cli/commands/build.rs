@@ -22,6 +22,7 @@ use crate::mask::Secrets;
 use crate::model::{ProjectName, Reason};
 use crate::plan::{Action, Plan};
 use crate::problem::{Class, Failure, Problem};
+use crate::registry::Credentials;
 
 /// The most images that are built at once where nobody says how many.
 const MAX_JOBS: usize = 8;
@@ -130,7 +131,11 @@ async fn build(
         facts: Arc::new(planning.facts),
         engine,
         client,
-        credentials: written_credentials(),
+        credentials: if bases.is_embedded() {
+            Credentials::Anonymous
+        } else {
+            written_credentials()
+        },
         secrets,
         external: ExternalImages::default(),
         keep: if bases.is_embedded() {

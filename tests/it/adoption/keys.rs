@@ -10,6 +10,8 @@ use waybill::key::effective_keys;
 use waybill::manifest::Shape;
 use waybill::model::{CommitId, Key, ProjectName};
 
+use crate::program::report;
+
 use super::ask_git;
 use super::oracle::{Oracle, Regexes, Tags, is_plannable};
 use super::story::{PatternText, REBUILD_ALL, Story, Told, story};
@@ -27,10 +29,6 @@ fn keys(repository: &Repository, commit: CommitId) -> BTreeMap<ProjectName, Key>
 }
 
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "the counts are part of what the test shows"
-)]
 fn keys_are_equal_exactly_where_no_relevant_file_differs() {
     let mut runner = TestRunner::deterministic();
     let mut tell = || story().new_tree(&mut runner).unwrap().current();
@@ -94,7 +92,7 @@ fn keys_are_equal_exactly_where_no_relevant_file_differs() {
             }
         }
     }
-    println!("{equal} equal, {different} different");
+    report(&format!("{equal} equal, {different} different"));
     assert!(
         equal > STORIES && different > STORIES,
         "{equal} equal, {different} different"

@@ -17,6 +17,7 @@ use waybill::model::{Digest, Key, ProjectName};
 use waybill::registry::manifest::OciManifest;
 
 use super::{PREFIX, Served, World, memory_directory, runtime};
+use crate::program::report;
 use crate::repo::Repo;
 
 /// What tells a child where to die: `request:17` or `event:5`, the repository, the registry.
@@ -249,9 +250,4 @@ fn killed_at_any_point_a_build_is_gone_on_with() {
     assert_eq!(events, 51);
     // At the very least each project's layer, config, image, record and its parts.
     assert!(requests > 100, "{requests}");
-}
-
-#[expect(clippy::print_stdout, reason = "the count is a result of the test")]
-fn report(line: &str) {
-    println!("{line}");
 }

@@ -1,0 +1,257 @@
+//! `waybill build` whole: the real program, git, and the container engine.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::program::{Ran, command, report, run, waybill};
+use crate::repo::Repo;
+
+/// A repository whose images no other test builds; they go from the engine with it.
+struct Shop {
+    repo: Repo,
+    projects: Vec<&'static str>,
+}
+
+/// What every image here begins with.
+const BASE: &str = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY mark /mark\n\
+    RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n";
+
+impl Shop {
+    /// A base, and these projects by name, Dockerfile and more fields of the manifest.
+    fn new(projects: &[(&'static str, &str, Value)]) -> Self {
+        let repo = Repo::new();
+        let mut mark = [0; 16];
+        getrandom::fill(&mut mark).unwrap();
+        repo.write_executable("base/busybox", fs::read("/bin/busybox").unwrap());
+        repo.write("base/mark", hex::encode(mark));
+        repo.write("base/Dockerfile", BASE);
+        let mut manifest = json!({"base": {"buildDir": "base"}});
+        for (name, dockerfile, fields) in projects {
+            repo.write(format!("{name}/Dockerfile"), dockerfile);
+            repo.write(format!("{name}/file"), name);
+            let mut project = json!({"buildDir": name, "dependencies": ["base"]});
+            let fields = fields.as_object().unwrap().clone();
+            project.as_object_mut().unwrap().extend(fields);
+            manifest[name] = project;
+        }
+        let manifest = json!({"version": 1, "projects": manifest});
+        repo.write("build_manifest.json", manifest.to_string());
+        repo.commit("the shop");
+        let names = projects.iter().map(|(name, ..)| *name);
+        Self {
+            repo,
+            projects: names.chain(["base"]).collect(),
+        }
+    }
+
+    fn build(&self, arguments: &[&str]) -> Ran {
+        run(command(&self.repo)
+            .args(["build", "--progress", "plain"])
+            .args(arguments))
+    }
+
+    /// The projects that a build's document gives this verdict.
+    fn with_verdict(document: &Value, verdict: &str) -> BTreeSet<String> {
+        let projects = document["projects"].as_array().unwrap().iter();
+        let projects = projects
+            .filter(|project| project["verdict"] == verdict || project["action"] == verdict);
+        projects
+            .map(|project| project["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let commits = self.repo.git(&["log", "--format=%H"]);
+        for commit in commits.lines() {
+            for project in &self.projects {
+                let name = format!("waybill/{project}:{commit}");
+                let mut docker = Command::new("docker");
+                let _ = docker.args(["image", "rm", "--force", &name]).output();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_fails_comes_last_and_whole_and_its_log_is_kept() {
+    let shop = Shop::new(&[
+        (
+            "api",
+            "FROM base\nRUN echo the last words; exit 7\n",
+            json!({}),
+        ),
+        ("front", "FROM api\n", json!({"dependencies": ["api"]})),
+        ("web", "FROM base\nCOPY . /web\n", json!({})),
+    ]);
+    let ran = shop.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    let lines: Vec<&str> = ran.err.lines().collect();
+    let end = lines[lines.len() - 4..].join("\n");
+    assert_eq!(
+        end,
+        "api | the last words\n\
+         api | [2/2] RUN echo the last words; exit 7: failed\n\
+         error[build-failed]: api: '[2/2] RUN echo the last words; exit 7' failed with exit code 7\n\
+         \u{20} hint: its output stands above, and in the build's log",
+    );
+    assert!(
+        ran.err.contains("blocked front: api did not succeed"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("2 built, 1 failed, 1 blocked"),
+        "{}",
+        ran.err
+    );
+    let log = waybill(&shop.repo, &["log", "api", "--failed"]);
+    assert!(log.out.contains("the last words"), "{}{}", log.out, log.err);
+    let again = shop.build(&["--json"]);
+    assert_eq!(again.code, 1);
+    let reused = Shop::with_verdict(&again.json(), "reused");
+    assert_eq!(reused, ["base".to_owned(), "web".to_owned()].into());
+}
+
+#[test]
+fn a_secret_reaches_its_step_and_nothing_that_is_shown_or_kept() {
+    const SECRET: &str = "correct-horse-battery";
+    const PLAIN: &str = "a-plain-word-beside-it";
+    let dockerfile = format!(
+        "FROM base\nCOPY file /file\n\
+         RUN --mount=type=secret,id=token cat /run/secrets/token && echo && echo {PLAIN} && \
+         test $(cat /run/secrets/token | wc -c) = {}\n",
+        SECRET.len()
+    );
+    let shop = Shop::new(&[("app", &dockerfile, json!({"secrets": ["token"]}))]);
+    let without = shop.build(&[]);
+    assert!(without.err.contains("secret-missing"), "{}", without.err);
+    let mut build = command(&shop.repo);
+    build.args([
+        "build",
+        "--progress",
+        "plain",
+        "--secret",
+        "id=token,env=TOKEN",
+    ]);
+    let ran = run(build.env("TOKEN", SECRET));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let log = waybill(&shop.repo, &["log", "app"]).out;
+    let why = waybill(&shop.repo, &["why", "app", "--json"]).out;
+    for shown in [&ran.err, &log] {
+        assert!(!shown.contains(SECRET), "{shown}");
+        assert!(
+            shown.contains("***") && shown.contains(PLAIN),
+            "the step said both: {shown}"
+        );
+    }
+    assert!(
+        !why.contains(SECRET) && why.contains(PLAIN) == why.contains("echo"),
+        "{why}"
+    );
+    let kept = everything_below(&shop.repo.path().join(".waybill"));
+    assert!(!kept.iter().any(|bytes| holds(bytes, SECRET)));
+    // The same search finds what was not a secret: the Dockerfile's text in the image's history.
+    assert!(kept.iter().any(|bytes| holds(bytes, PLAIN)));
+}
+
+#[test]
+fn a_credential_that_cannot_be_had_is_never_left_out() {
+    let image = format!("FROM 127.0.0.1:1/thing@sha256:{}\n", "0".repeat(64));
+    let shop = Shop::new(&[("app", &image, json!({}))]);
+    let docker = shop.repo.home().join(".docker");
+    fs::create_dir_all(&docker).unwrap();
+    let config = json!({"credHelpers": {"127.0.0.1:1": "of-nobody"}});
+    fs::write(docker.join("config.json"), config.to_string()).unwrap();
+    let ran = shop.build(&["app"]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(
+        ran.err.contains("error[credential-helper]: app: "),
+        "{}",
+        ran.err
+    );
+}
+
+/// A sample on the real engine of what `world::kill` enumerates with a scripted builder.
+#[test]
+fn killed_at_any_moment_a_build_is_gone_on_with() {
+    let shop = Shop::new(&[
+        (
+            "api",
+            "FROM base\nCOPY . /api\nRUN cat /api/file\n",
+            json!({}),
+        ),
+        (
+            "front",
+            "FROM api\nCOPY . /front\n",
+            json!({"dependencies": ["api", "base"]}),
+        ),
+        (
+            "web",
+            "FROM base\nCOPY . /web\nRUN cat /web/file\n",
+            json!({}),
+        ),
+    ]);
+    let (mut recorded_when_killed, mut killed) = (0, 0);
+    for moment in 1..=6_u64 {
+        shop.repo
+            .write("base/mark", format!("{moment} {}", shop.repo.head()));
+        shop.repo.commit("another base");
+        let mut build = command(&shop.repo);
+        build
+            .arg("build")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = build.spawn().unwrap();
+        sleep(Duration::from_millis(350 * moment));
+        killed += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let plan = waybill(&shop.repo, &["plan", "--verify", "--json"]).json();
+        let standing = Shop::with_verdict(&plan, "reuse");
+        recorded_when_killed += standing.len();
+        let ran = shop.build(&["--json"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert_eq!(
+            Shop::with_verdict(&ran.json(), "reused"),
+            standing,
+            "nothing is built twice"
+        );
+        let verified = waybill(&shop.repo, &["plan", "--verify", "--exit-code"]);
+        assert_eq!(verified.code, 0, "{}", verified.out);
+    }
+    report(&format!(
+        "{killed} builds killed, {recorded_when_killed} projects recorded by then"
+    ));
+    assert!(killed > 0, "every build was over before it was killed");
+}
+
+fn everything_below(directory: &Path) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> = vec![directory.to_owned()];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(
+                fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else {
+            found.push(fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+fn holds(haystack: &[u8], needle: &str) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle.as_bytes())
+}
