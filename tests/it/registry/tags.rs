@@ -1,0 +1,51 @@
+//! Lists of tags, page by page.
+
+use crate::front::{self, Fault, Front, Rule};
+
+use super::contents::many_tags;
+use super::{Embedded, client};
+
+#[tokio::test]
+async fn lists_of_tags_are_whole_or_an_error() {
+    let registry = Embedded::start().await;
+    many_tags(&client(&registry.base("acme"))).await;
+    let front = Front::start(registry.address());
+    let client = client(&front.base("acme"));
+    assert_eq!(client.tags("many").await.unwrap().len(), 250);
+    let circle = "</v2/acme/many/tags/list?n=100&last=t-99>; rel=\"next\"";
+    let far = "<http://elsewhere.example/v2/acme/many/tags/list>; rel=\"next\"";
+    for (fault, code) in [
+        (Fault::status(404), "registry-refused"),
+        (
+            Fault::error(404, "NAME_UNKNOWN", "gone"),
+            "registry-refused",
+        ),
+        (
+            Fault::answer(200, "application/json", "[]"),
+            "registry-corrupt",
+        ),
+        (Fault::Truncate(20), "registry-corrupt"),
+        (Fault::status(500), "registry-refused"),
+        (
+            Fault::answer(200, "", "{\"tags\":[\"a\"]}").header("link", circle),
+            "registry-corrupt",
+        ),
+        (
+            Fault::answer(200, "", "{\"tags\":[\"a\"]}").header("link", far),
+            "registry-corrupt",
+        ),
+    ] {
+        front.reset();
+        front.add(Rule::on("GET", "last=").does(fault.clone()));
+        let error = client.tags("many").await.unwrap_err();
+        assert_eq!(error.code(), code, "{fault:?}");
+    }
+    front.reset();
+    front.add(Rule::on("GET", "/tags/").does(Fault::answer(200, "", "{\"tags\":null}")));
+    assert_eq!(client.tags("many").await.unwrap(), Vec::<String>::new());
+    // Without Link, what comes after the last tag is asked for.
+    front.reset();
+    front.add(Rule::on("GET", "/tags/").does(Fault::Without("link")));
+    assert_eq!(client.tags("many").await.unwrap().len(), 250);
+    assert_eq!(front.count("GET", front::Kind::Tags), 3);
+}
