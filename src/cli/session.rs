@@ -1,5 +1,6 @@
 //! What a command works with: the repository, the commit, and the bases opened.
 
+use std::cell::OnceCell;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,8 @@ pub(super) struct Session {
     pub(super) commit: CommitId,
     /// Where `commit` stands for the work tree: the commit that is checked out there.
     work_tree_of: Option<CommitId>,
+    /// The commit's manifest, once it was read.
+    manifest: OnceCell<LoadedManifest>,
 }
 
 /// The bases, open.
@@ -67,6 +70,7 @@ impl Session {
             repository,
             commit,
             work_tree_of: None,
+            manifest: OnceCell::new(),
         })
     }
 
@@ -82,6 +86,7 @@ impl Session {
             repository: self.repository,
             commit,
             work_tree_of,
+            manifest: OnceCell::new(),
         })
     }
 
@@ -92,12 +97,13 @@ impl Session {
         }
     }
 
-    pub(super) fn manifest(&self) -> Result<LoadedManifest, Failure> {
-        load_manifest(
-            &self.repository,
-            self.commit,
-            self.settings.manifest.as_ref(),
-        )
+    pub(super) fn manifest(&self) -> Result<&LoadedManifest, Failure> {
+        if let Some(loaded) = self.manifest.get() {
+            return Ok(loaded);
+        }
+        let path = self.settings.manifest.as_ref();
+        let loaded = load_manifest(&self.repository, self.commit, path)?;
+        Ok(self.manifest.get_or_init(|| loaded))
     }
 
     /// Opens the bases that the settings and the commit's manifest name.
@@ -182,21 +188,19 @@ impl Session {
         })
     }
 
-    /// Project names off the command line.
+    /// Projects of the commit's manifest, by their names off the command line. To be asked for
+    /// before any registry is, so that a slip of the finger is told at once, and as what it is.
     pub(super) fn names(&self, names: &[String]) -> Result<Vec<ProjectName>, Failure> {
         names.iter().map(|name| self.name(name)).collect()
     }
 
-    /// A project name off the command line.
+    /// A project of the commit's manifest, by its name off the command line.
     pub(super) fn name(&self, name: &str) -> Result<ProjectName, Failure> {
-        name.parse().map_err(|_| self.unknown(name))
+        let manifest = &self.manifest()?.manifest;
+        Ok(GatherError::require_project(name, manifest, self.commit)?)
     }
 
     /// The keys of these projects at the commit, under the taints that stand.
-    ///
-    /// # Errors
-    ///
-    /// The manifest lacks one of them, or the facts could not be gathered.
     pub(super) async fn standing(
         &self,
         bases: &OpenBases,
@@ -205,19 +209,9 @@ impl Session {
         let only = projects.iter().cloned().collect();
         let options = self.commit_options();
         let facts = CommitFacts::load(&self.repository, self.commit, &options, Some(&only), true)?;
-        projects.iter().try_for_each(|name| facts.require(name))?;
         let tainted = bases.bases.tainted_keys().await?;
         let keys = effective_keys(facts.in_order(), |_, _, key| tainted.contains(&key));
         Ok(Standing { facts, keys })
-    }
-
-    fn unknown(&self, name: &str) -> Failure {
-        GatherError::UnknownProject {
-            name: name.to_owned(),
-            commit: self.commit,
-            suggestion: None,
-        }
-        .into()
     }
 
     /// Plans, and shows what the manifest's check warned of.

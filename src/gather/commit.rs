@@ -143,14 +143,7 @@ impl CommitFacts {
     ///
     /// It has none: [`GatherError::UnknownProject`], with the name that was meant, perhaps.
     pub fn require(&self, name: &ProjectName) -> Result<(), GatherError> {
-        if self.manifest.projects.contains_key(name) {
-            return Ok(());
-        }
-        Err(GatherError::UnknownProject {
-            name: name.to_string(),
-            commit: self.commit.id,
-            suggestion: nearest(name.as_str(), self.manifest.projects.keys()),
-        })
+        GatherError::require_project(name.as_str(), &self.manifest, self.commit.id).map(|_| ())
     }
 
     /// The projects in order, each with its dependencies, as [`crate::key::effective_keys`] takes
@@ -163,22 +156,13 @@ impl CommitFacts {
     }
 }
 
-/// The known name that is most like a wrong one.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a ProjectName>) -> Option<ProjectName> {
-    known
-        .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, known)| known.clone())
-}
-
 /// The manifest of a commit.
 pub fn load_manifest(
     repository: &Repository,
     id: CommitId,
     path: Option<&RepoPath>,
 ) -> Result<LoadedManifest, Failure> {
-    Source::of_commit(repository, id)?.manifest(path, id)
+    Source::of_commit(repository, id, true)?.manifest(path, id)
 }
 
 /// Reads a file that was found in the tree, or in one of its submodules. `None` if a submodule
@@ -209,17 +193,21 @@ pub(super) struct Source<'r> {
 }
 
 impl<'r> Source<'r> {
-    /// The tree of a commit; blobs that a partial clone lacks are fetched.
-    pub(super) fn of_commit(repository: &'r Repository, id: CommitId) -> Result<Self, GitError> {
+    /// The tree of a commit; `fetch` says whether blobs that a partial clone lacks are fetched.
+    pub(super) fn of_commit(
+        repository: &'r Repository,
+        id: CommitId,
+        fetch: bool,
+    ) -> Result<Self, GitError> {
         let commit = repository.commit(id)?;
         Ok(Self {
             repository,
             snapshot: repository.snapshot_of_tree(commit.tree)?,
-            fetch: true,
+            fetch,
         })
     }
 
-    fn manifest(
+    pub(super) fn manifest(
         &self,
         path: Option<&RepoPath>,
         commit: CommitId,

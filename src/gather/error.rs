@@ -1,5 +1,6 @@
 //! What a plan can fail of, beyond the errors of git and the ledger.
 
+use crate::manifest::Manifest;
 use crate::model::{CommitId, ProjectName, RepoPath};
 use crate::problem::{Class, Diagnose, Problem};
 
@@ -37,6 +38,37 @@ pub enum GatherError {
     /// Taking replaced records into account did not come to an end.
     #[error("the plan did not settle: records keep contradicting each other")]
     Unsettled,
+}
+
+impl GatherError {
+    /// The project of that name in the manifest of `commit`.
+    ///
+    /// # Errors
+    ///
+    /// It has none: [`GatherError::UnknownProject`], with the name that was meant, perhaps.
+    pub fn require_project(
+        name: &str,
+        manifest: &Manifest,
+        commit: CommitId,
+    ) -> Result<ProjectName, Self> {
+        let known = manifest.projects.get_key_value(name);
+        known
+            .map(|(known, _)| known.clone())
+            .ok_or_else(|| Self::UnknownProject {
+                name: name.to_owned(),
+                commit,
+                suggestion: nearest(name, manifest.projects.keys()),
+            })
+    }
+}
+
+/// The known name that is most like a wrong one.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a ProjectName>) -> Option<ProjectName> {
+    known
+        .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known.clone())
 }
 
 fn place(commit: Option<CommitId>) -> String {

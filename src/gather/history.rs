@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::commit::{CommitFacts, CommitOptions};
+use super::commit::{CommitFacts, CommitOptions, Source};
 use super::error::GatherError;
 use super::planner::PARALLEL;
-use crate::git::{Commit, Repository};
+use crate::git::{Commit, GitError, History, Repository};
 use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, FailedRecord, WrittenTaint, names};
 use crate::model::{CommitId, Key, ProjectName, Reason};
@@ -80,28 +80,60 @@ pub enum Stand {
     },
 }
 
+impl HistoryRequest {
+    /// Asks, before any registry is asked, whether a commit that is looked at may have the
+    /// project. A commit whose manifest cannot be read may.
+    ///
+    /// # Errors
+    ///
+    /// [`GatherError::UnknownProject`] where none has it.
+    pub fn require_project(&self, repository: &Repository) -> Result<(), Failure> {
+        let mut nearest = None;
+        for commit in self.commits(repository)?.commits {
+            let fetch = commit.id == self.commit;
+            let source = Source::of_commit(repository, commit.id, fetch)?;
+            let manifest = match source.manifest(self.options.manifest.as_ref(), commit.id) {
+                Ok(loaded) => loaded.manifest,
+                Err(failure) if failure.class == Class::Usage => return Ok(()),
+                Err(failure) => return Err(failure),
+            };
+            match GatherError::require_project(self.project.as_str(), &manifest, commit.id) {
+                Ok(_) => return Ok(()),
+                Err(GatherError::UnknownProject { suggestion, .. }) => {
+                    nearest = nearest.or(suggestion);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(GatherError::UnknownProject {
+            name: self.project.to_string(),
+            commit: self.commit,
+            suggestion: nearest,
+        }
+        .into())
+    }
+
+    fn commits(&self, repository: &Repository) -> Result<History, GitError> {
+        if self.first_parent {
+            repository.first_parents(self.commit, self.number)
+        } else {
+            repository.history(self.commit, self.number)
+        }
+    }
+}
+
 /// The project's history, newest commit first.
-///
-/// # Errors
-///
-/// [`GatherError::UnknownProject`] where no commit that was looked at has the project.
 pub async fn history(
     repository: &Repository,
     bases: &Bases,
     request: &HistoryRequest,
 ) -> Result<Vec<HistoryLine>, Failure> {
     let tainted = bases.tainted_keys().await?;
-    let found = if request.first_parent {
-        repository.first_parents(request.commit, request.number)?
-    } else {
-        repository.history(request.commit, request.number)?
-    };
     let mut commits = Vec::new();
-    for commit in found.commits {
+    for commit in request.commits(repository)?.commits {
         let at = at_commit(repository, request, commit.id, &tainted)?;
         commits.push((repository.commit(commit.id)?, at));
     }
-    require_known(&commits, request)?;
     // Stable: commits of one time stay in the order of their distance.
     commits.sort_by_key(|(commit, _)| std::cmp::Reverse(commit.time));
     let ledger = Answers::ask(bases, request, &commits).await?;
@@ -115,7 +147,6 @@ pub async fn history(
 enum At {
     Key(ProjectKey),
     Stand(Stand),
-    Unknown(GatherError),
 }
 
 fn at_commit(
@@ -135,9 +166,6 @@ fn at_commit(
         }
         Err(failure) => return Err(failure),
     };
-    if let Err(error) = facts.require(&request.project) {
-        return Ok(At::Unknown(error));
-    }
     let mut keys = effective_keys(facts.in_order(), |_, _, key| tainted.contains(&key));
     let project = facts.projects.get(&request.project);
     Ok(match (project, keys.remove(&request.project)) {
@@ -154,22 +182,6 @@ fn what_and_where(problem: &Problem) -> String {
     match &problem.location {
         Some(location) => format!("{location}: {}", problem.message),
         None => problem.message.clone(),
-    }
-}
-
-fn require_known(commits: &[(Commit, At)], request: &HistoryRequest) -> Result<(), GatherError> {
-    let unknown = |at: &At| match at {
-        At::Unknown(GatherError::UnknownProject { suggestion, .. }) => Some(suggestion.clone()),
-        _ => None,
-    };
-    let all: Option<Vec<_>> = commits.iter().map(|(_, at)| unknown(at)).collect();
-    match all {
-        Some(suggestions) if !suggestions.is_empty() => Err(GatherError::UnknownProject {
-            name: request.project.to_string(),
-            commit: request.commit,
-            suggestion: suggestions.into_iter().flatten().next(),
-        }),
-        _ => Ok(()),
     }
 }
 
@@ -190,7 +202,7 @@ impl Answers {
         let keys = || {
             commits.iter().filter_map(|(commit, at)| match at {
                 At::Key(key) => Some((commit.id, key)),
-                At::Stand(_) | At::Unknown(_) => None,
+                At::Stand(_) => None,
             })
         };
         let project = &request.project;
@@ -233,7 +245,6 @@ impl Answers {
         let mut wanted = vec![names::alias(commit.id)];
         let (key, stand, taint) = match at {
             At::Stand(stand) => (None, stand, None),
-            At::Unknown(_) => (None, Stand::NoProject, None),
             At::Key(key) => {
                 wanted.push(names::image(key.key));
                 wanted.extend(key.chain.iter().rev().map(|key| names::image(*key)));

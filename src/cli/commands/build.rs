@@ -38,8 +38,8 @@ pub(in crate::cli) async fn run(session: Session, global: &Global, args: &BuildA
 
 async fn build_session(session: &Session, global: &Global, args: &BuildArgs) -> Ended {
     let secrets = read_secrets(&args.secrets)?;
-    let bases = session.bases().await?;
     let mut request = session.request(&args.projects, args.history.limit)?;
+    let bases = session.bases().await?;
     request.by = session.repository.identity();
     if args.force {
         request.force = request.projects.clone().unwrap_or_default();

@@ -7,8 +7,11 @@ use crate::cli::{exit, render};
 use crate::gather::{HistoryRequest, history};
 
 pub(in crate::cli) async fn run(session: &Session, args: &HistoryArgs) -> Ended {
-    let project = session.name(&args.project)?;
-    let bases = session.bases().await?;
+    // A project of an earlier commit will do.
+    let project = match args.project.parse() {
+        Ok(project) => project,
+        Err(_) => session.name(&args.project)?,
+    };
     let request = HistoryRequest {
         project,
         commit: session.commit,
@@ -16,6 +19,8 @@ pub(in crate::cli) async fn run(session: &Session, args: &HistoryArgs) -> Ended 
         number: args.number,
         first_parent: args.first_parent,
     };
+    request.require_project(&session.repository)?;
+    let bases = session.bases().await?;
     let lines = history(&session.repository, &bases.bases, &request).await?;
     if session.output.json {
         let document = render::history::document(&request, &lines, &bases);

@@ -23,8 +23,8 @@ struct Image {
 }
 
 pub(in crate::cli) async fn run(session: &Session, args: &ImageArgs) -> Ended {
-    let bases = session.bases().await?;
     let request = session.request(&args.projects, HISTORY)?;
+    let bases = session.bases().await?;
     let planning = session.plan(&bases, &request).await?;
     let images = images(&planning.plan, &session.names(&args.projects)?, &bases)?;
     if session.output.json {

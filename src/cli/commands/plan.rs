@@ -7,8 +7,8 @@ use crate::cli::session::Session;
 use crate::cli::stopped::{Ended, Stopped};
 
 pub(in crate::cli) async fn run(session: &Session, args: &PlanArgs) -> Ended {
-    let bases = session.bases().await?;
     let mut request = session.request(&args.projects, args.history.limit)?;
+    let bases = session.bases().await?;
     request.verify = args.verify;
     let planning = session.plan(&bases, &request).await?;
     let plan = &planning.plan;

@@ -23,7 +23,6 @@ pub(in crate::cli) fn run(session: &Session, args: &PlanArgs) -> Ended {
     let options = session.commit_options();
     let only = (!named.is_empty()).then_some(&named);
     let facts = CommitFacts::load(&session.repository, session.commit, &options, only, true)?;
-    named.iter().try_for_each(|name| facts.require(name))?;
     let paths = supposed(session, args, &facts)?;
     let side = Side {
         manifest: &facts.manifest,

@@ -7,8 +7,8 @@ use crate::cli::{exit, render};
 use crate::gather::why;
 
 pub(in crate::cli) async fn run(session: &Session, args: &WhyArgs) -> Ended {
-    let bases = session.bases().await?;
     let request = session.request(std::slice::from_ref(&args.project), args.history.limit)?;
+    let bases = session.bases().await?;
     let planning = session.plan(&bases, &request).await?;
     for project in request.projects.iter().flatten() {
         let why = why(&session.repository, &bases.bases, &planning, project).await?;

@@ -65,7 +65,7 @@ pub fn check_commit(
     id: CommitId,
     path: Option<&RepoPath>,
 ) -> Result<Check, Failure> {
-    check(&Source::of_commit(repository, id)?, path, Some(id))
+    check(&Source::of_commit(repository, id, true)?, path, Some(id))
 }
 
 fn check(

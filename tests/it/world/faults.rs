@@ -286,6 +286,10 @@ fn each_command_ends_as_tabled_at_each_fault() {
             scope.spawn(move || {
                 let mut scene = Scene::new();
                 make(&mut scene);
+                for c in ["why","image","history","log"] {
+                    let (exit, document) = scene.waybill(&[c, "docs"]);
+                    eprintln!("XX {fault} | {c} | {exit} | {document}");
+                }
                 for (command, expected) in [("plan", *plan), ("build", *build)] {
                     let (exit, document) = scene.waybill(&[command]);
                     check(fault, command, expected, exit, &document);
@@ -293,6 +297,45 @@ fn each_command_ends_as_tabled_at_each_fault() {
             });
         }
     });
+}
+
+#[test]
+fn a_name_that_is_no_project_is_told_before_any_registry_is_asked() {
+    let mut scene = Scene::new();
+    scene.base = format!("{}/acme", free_address());
+    let commands: [&[&str]; 8] = [
+        &["plan", "dosc"],
+        &["build", "dosc"],
+        &["build", "docs", "dosc", "--force"],
+        &["image", "dosc"],
+        &["why", "dosc"],
+        &["history", "dosc"],
+        &["log", "dosc"],
+        &["taint", "docs", "dosc", "--why", "x"],
+    ];
+    for command in commands {
+        let (exit, document) = scene.waybill(command);
+        let told = &document["errors"][0];
+        let place = format!("{command:?}: {document:#}");
+        assert_eq!((exit, &told["code"]), (2, &"unknown-project".into()), "{place}");
+        assert_eq!(told["hint"], "did you mean 'docs'?", "{place}");
+    }
+}
+
+#[test]
+fn the_history_of_a_project_that_is_gone_is_shown() {
+    let scene = Scene::new();
+    let manifest = r#"{"version": 1, "projects": {"api": {"buildDir": "services/api"}}}"#;
+    scene.world.repo.write("build_manifest.json", manifest);
+    scene.world.repo.commit("Without docs");
+    let (exit, document) = scene.waybill(&["history", "docs"]);
+    assert_eq!(exit, 0, "{document:#}");
+    let stands = |line: usize| &document["commits"][line]["stands"];
+    assert_eq!((stands(0), stands(1)), (&"no-project".into(), &"built".into()));
+    // A slip in the name of one that is gone is told too.
+    let (exit, document) = scene.waybill(&["history", "dosc"]);
+    assert_eq!(exit, 2);
+    assert_eq!(document["errors"][0]["hint"], "did you mean 'docs'?");
 }
 
 #[test]
