@@ -20,13 +20,22 @@ pub enum LedgerError {
         /// The marker's tag.
         tag: &'static str,
     },
-    /// Something else stands where a marker or a record that must be readable should be.
+    /// Something else stands where a marker should be, or a record of a newer version.
     #[error("{name} cannot be read: {source}")]
     Unreadable {
         /// The full name of what was read.
         name: String,
         /// What is wrong with it.
         source: RecordError,
+    },
+    /// What stands where a record should be is none; asked for by somebody who cannot go on
+    /// without it.
+    #[error("the record {name} cannot be read: {why}")]
+    RecordUnreadable {
+        /// The full name of what was read.
+        name: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// The base was made without an upstream and is now used with one.
     #[error("{base} was made to be used alone, and cannot be written with an upstream")]
@@ -76,6 +85,8 @@ impl Diagnose for LedgerError {
             Self::Unreadable { .. } => problem("marker-unreadable").hint(
                 "something else writes to this repository; give the base a prefix of its own",
             ),
+            Self::RecordUnreadable { .. } => problem("record-unreadable")
+                .hint("a plan takes it for none: `waybill build` builds the project again"),
             Self::UpstreamForbidden { .. } => problem("base-upstream-mismatch").hint(
                 "a base that feeds deployments reads nothing else: drop --upstream, or write to a \
                  base of your own with --registry",

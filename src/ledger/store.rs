@@ -301,10 +301,7 @@ impl Ledger {
         envelope: &Envelope,
     ) -> Result<Option<Recorded<R>>, LedgerError> {
         let name = || self.name(repository, &envelope.tag);
-        let unreadable = |why: String| LedgerError::Unreadable {
-            name: name(),
-            source: RecordError::Malformed(why),
-        };
+        let unreadable = |why| LedgerError::RecordUnreadable { name: name(), why };
         let header = match self.header::<F>(repository, envelope).await? {
             Standing::Absent => return Ok(None),
             Standing::Unreadable(why) => return Err(unreadable(why)),

@@ -156,6 +156,24 @@ pub(crate) fn free_address() -> SocketAddr {
         .unwrap()
 }
 
+/// A loopback address that refuses every connection for as long as this lives: it is taken, and
+/// nobody listens. (What [`free_address`] names may be another test's server by now.)
+pub(crate) struct Refusing {
+    pub(crate) address: SocketAddr,
+    _taken: tokio::net::TcpSocket,
+}
+
+impl Refusing {
+    pub(crate) fn new() -> Self {
+        let taken = tokio::net::TcpSocket::new_v4().unwrap();
+        taken.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        Self {
+            address: taken.local_addr().unwrap(),
+            _taken: taken,
+        }
+    }
+}
+
 /// Waits until something listens.
 pub(crate) fn wait_for(address: SocketAddr) {
     let start = Instant::now();

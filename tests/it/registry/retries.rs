@@ -243,7 +243,8 @@ async fn no_more_requests_than_allowed_are_under_way() {
 
 #[tokio::test]
 async fn a_registry_that_is_not_there_is_unreachable() {
-    let address = crate::servers::free_address();
+    let refusing = crate::servers::Refusing::new();
+    let address = refusing.address;
     let error = client(&format!("{address}/acme")).ping().await.unwrap_err();
     assert_eq!(error.code(), "registry-unreachable");
     let text = error.to_string();
