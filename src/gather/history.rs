@@ -6,12 +6,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::commit::{CommitFacts, CommitOptions, Source};
 use super::error::GatherError;
-use super::planner::PARALLEL;
+use super::planner::{PARALLEL, directed_keys};
+use super::request::{PlanRequest, directives};
 use crate::git::{Commit, GitError, History, Repository};
 use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, FailedRecord, WrittenTaint, names};
 use crate::model::{CommitId, Key, ProjectName, Reason};
-use crate::plan::{Lookup, Place};
+use crate::plan::{Lookup, Place, Rebuild};
 use crate::problem::{Class, Failure, Problem};
 
 /// Which commits are looked at.
@@ -62,6 +63,11 @@ pub enum Stand {
     Failed(FailedRecord),
     /// No image, since the one that stood is tainted.
     Tainted,
+    /// No image: the commit's message asks for one of its own, and it was not built yet.
+    Forced {
+        /// How it is asked for.
+        why: String,
+    },
     /// Neither a record nor a failure.
     NotRecorded,
     /// Something that is no record.
@@ -113,6 +119,20 @@ impl HistoryRequest {
         .into())
     }
 
+    /// What a plan for a commit would be asked.
+    fn plan(&self, commit: CommitId) -> PlanRequest {
+        PlanRequest {
+            commit,
+            options: self.options.clone(),
+            projects: Some([self.project.clone()].into()),
+            force: BTreeSet::new(),
+            history: 0,
+            verify: false,
+            by: String::new(),
+            work_tree_of: None,
+        }
+    }
+
     fn commits(&self, repository: &Repository) -> Result<History, GitError> {
         if self.first_parent {
             repository.first_parents(self.commit, self.number)
@@ -131,7 +151,7 @@ pub async fn history(
     let tainted = bases.tainted_keys().await?;
     let mut commits = Vec::new();
     for commit in request.commits(repository)?.commits {
-        let at = at_commit(repository, request, commit.id, &tainted)?;
+        let at = at_commit(repository, bases, request, commit.id, &tainted).await?;
         commits.push((repository.commit(commit.id)?, at));
     }
     // Stable: commits of one time stay in the order of their distance.
@@ -143,14 +163,24 @@ pub async fn history(
         .collect())
 }
 
-/// What a commit says of the project, before any registry is asked.
+/// What a commit says of the project, before records are asked for.
 enum At {
-    Key(ProjectKey),
+    Key(Box<AtKey>),
     Stand(Stand),
 }
 
-fn at_commit(
+/// A project's key at a commit, as a plan for that commit has it.
+struct AtKey {
+    key: ProjectKey,
+    /// The last taint of its chain that stands.
+    taint: Option<Key>,
+    /// Why a build at the commit writes one more.
+    forced: Option<String>,
+}
+
+async fn at_commit(
     repository: &Repository,
+    bases: &Bases,
     request: &HistoryRequest,
     commit: CommitId,
     tainted: &BTreeSet<Key>,
@@ -166,14 +196,29 @@ fn at_commit(
         }
         Err(failure) => return Err(failure),
     };
-    let mut keys = effective_keys(facts.in_order(), |_, _, key| tainted.contains(&key));
+    let (rebuild, _) = directives(repository, &facts)?;
+    let (mut keys, asked) = if rebuild == Rebuild::default() {
+        let keys = effective_keys(facts.in_order(), |_, _, key| tainted.contains(&key));
+        (keys, BTreeMap::new())
+    } else {
+        let plan = request.plan(commit);
+        directed_keys(repository, bases, &plan, &facts, rebuild, tainted).await?
+    };
     let project = facts.projects.get(&request.project);
     Ok(match (project, keys.remove(&request.project)) {
         (Some(project), _) if project.dockerfile.is_none() => {
             At::Stand(Stand::Nothing(Reason::NoDockerfile))
         }
         (Some(project), _) if !project.has_sources => At::Stand(Stand::Nothing(Reason::NoSources)),
-        (_, Some(key)) => At::Key(key),
+        (_, Some(key)) => {
+            let mut chain = key.chain.iter().rev();
+            let taint = chain.find(|key| tainted.contains(key)).copied();
+            let forced = key.chain.iter().find_map(|key| match asked.get(key) {
+                Some(Reason::Forced { why, .. }) => Some(why.clone()),
+                _ => None,
+            });
+            At::Key(Box::new(AtKey { key, taint, forced }))
+        }
         (_, None) => At::Stand(Stand::NoProject),
     })
 }
@@ -201,12 +246,14 @@ impl Answers {
     ) -> Result<Self, Failure> {
         let keys = || {
             commits.iter().filter_map(|(commit, at)| match at {
-                At::Key(key) => Some((commit.id, key)),
+                At::Key(at) => Some((commit.id, at)),
                 At::Stand(_) => None,
             })
         };
         let project = &request.project;
-        let wanted = keys().map(|(_, key)| (key.key, project.clone())).collect();
+        let wanted = keys()
+            .map(|(_, at)| (at.key.key, project.clone()))
+            .collect();
         let records = bases.built_many(&wanted).await?;
         let absent = wanted
             .keys()
@@ -221,11 +268,11 @@ impl Answers {
             .filter_map(|(key, failed)| Some((key, failed?.record)))
             .collect();
         let mut taints = BTreeMap::new();
-        for (commit, key) in keys() {
-            if let Some(tainted) = key.chain.last()
-                && !taints.contains_key(tainted)
+        for (commit, at) in keys() {
+            if let Some(tainted) = at.taint
+                && !taints.contains_key(&tainted)
             {
-                taints.insert(*tainted, bases.written_taint(*tainted, commit).await?);
+                taints.insert(tainted, bases.written_taint(tainted, commit).await?);
             }
         }
         let mut tags = Vec::new();
@@ -245,14 +292,16 @@ impl Answers {
         let mut wanted = vec![names::alias(commit.id)];
         let (key, stand, taint) = match at {
             At::Stand(stand) => (None, stand, None),
-            At::Key(key) => {
+            At::Key(at) => {
+                let key = &at.key;
                 wanted.push(names::image(key.key));
                 wanted.extend(key.chain.iter().rev().map(|key| names::image(*key)));
-                let taint = key
-                    .chain
-                    .last()
-                    .and_then(|tainted| self.taints.get(tainted));
-                (Some(key.key), self.stand(commit.id, &key), taint.cloned())
+                let taint = at.taint.and_then(|tainted| self.taints.get(&tainted));
+                let stand = match at.forced {
+                    Some(why) => Stand::Forced { why },
+                    None => self.stand(commit.id, key),
+                };
+                (Some(key.key), stand, taint.cloned())
             }
         };
         let tags = self.tags.iter().flat_map(|(place, listed)| {

@@ -68,20 +68,7 @@ pub async fn plan(
     let (rebuild, mut warnings) = directives(repository, &facts)?;
     warnings.splice(0..0, facts.warnings.iter().cloned());
     let tainted = bases.tainted_keys().await?;
-    let mut planner = Planner {
-        repository,
-        bases,
-        request,
-        facts: &facts,
-        rebuild,
-        tainted,
-        taints: BTreeMap::new(),
-        assumed: BTreeMap::new(),
-        records: BTreeMap::new(),
-        candidates: BTreeMap::new(),
-        uses: BTreeMap::new(),
-        present: BTreeSet::new(),
-    };
+    let mut planner = Planner::new(repository, bases, request, &facts, rebuild, tainted);
     let (keys, outcome) = planner.settle().await?;
     let plan = planner.finish(&keys, outcome).await?;
     let uses = planner
@@ -96,6 +83,21 @@ pub async fn plan(
         uses,
         warnings,
     })
+}
+
+/// The keys that a plan for a commit begins with: under the taints that stand and those that the
+/// commit's message asks for, which come with them.
+pub(super) async fn directed_keys(
+    repository: &Repository,
+    bases: &Bases,
+    request: &PlanRequest,
+    facts: &CommitFacts,
+    rebuild: Rebuild,
+    tainted: &BTreeSet<Key>,
+) -> Result<(Keys, BTreeMap<Key, Reason>), Failure> {
+    let tainted = tainted.clone();
+    let mut planner = Planner::new(repository, bases, request, facts, rebuild, tainted);
+    Ok((planner.keys().await?, planner.assumed))
 }
 
 /// The keys of projects by name.
@@ -122,7 +124,31 @@ pub(super) struct Planner<'a> {
     pub(super) present: BTreeSet<(ProjectName, Digest)>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(
+        repository: &'a Repository,
+        bases: &'a Bases,
+        request: &'a PlanRequest,
+        facts: &'a CommitFacts,
+        rebuild: Rebuild,
+        tainted: BTreeSet<Key>,
+    ) -> Self {
+        Self {
+            repository,
+            bases,
+            request,
+            facts,
+            rebuild,
+            tainted,
+            taints: BTreeMap::new(),
+            assumed: BTreeMap::new(),
+            records: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            present: BTreeSet::new(),
+        }
+    }
+
     /// Repeats until nothing that was found changes a key or asks for more. Each round either ends
     /// it, or adds a fact out of a finite set; the bound is against a registry that contradicts
     /// itself.

@@ -50,6 +50,7 @@ pub(super) fn history() -> Value {
         "adopted",
         "failed",
         "tainted",
+        "forced",
         "not-recorded",
         "record-unreadable",
         "none",

@@ -36,7 +36,9 @@ fn row(line: &HistoryLine, bases: &OpenBases) -> Value {
     };
     let detail = match &line.stand {
         Stand::Failed(failed) => Some(failed.message.clone()),
-        Stand::Unreadable { why } | Stand::NoManifest { why } => Some(why.clone()),
+        Stand::Forced { why } | Stand::Unreadable { why } | Stand::NoManifest { why } => {
+            Some(why.clone())
+        }
         Stand::Nothing(reason) => Some(reason.kind().to_owned()),
         _ => None,
     };
@@ -72,6 +74,7 @@ fn kind(stand: &Stand) -> &'static str {
         Stand::Adopted { .. } => "adopted",
         Stand::Failed(_) => "failed",
         Stand::Tainted => "tainted",
+        Stand::Forced { .. } => "forced",
         Stand::NotRecorded => "not-recorded",
         Stand::Unreadable { .. } => "record-unreadable",
         Stand::Nothing(_) => "none",
@@ -95,7 +98,7 @@ fn text_line(entry: &HistoryLine, width: usize, output: &Output) -> String {
         Stand::Built => Style::Green,
         Stand::Reused { .. } | Stand::Adopted { .. } => Style::Cyan,
         Stand::Failed(_) | Stand::Unreadable { .. } => Style::Red,
-        Stand::Tainted => Style::Yellow,
+        Stand::Tainted | Stand::Forced { .. } => Style::Yellow,
         _ => Style::Dim,
     };
     let date = timestamp(entry.commit.time);
@@ -122,6 +125,7 @@ fn stands(entry: &HistoryLine) -> String {
         Stand::Adopted { commit } => format!("adopted from {}", commit.short()),
         Stand::Failed(failed) => format!("failed: {}", line(&failed.message, FAULT)),
         Stand::Tainted => "tainted".to_owned(),
+        Stand::Forced { why } => format!("not built yet, forced: {}", line(why, FAULT)),
         Stand::NotRecorded => "not recorded".to_owned(),
         Stand::Unreadable { why } => format!("unreadable record: {}", line(why, FAULT)),
         Stand::Nothing(reason) => format!("nothing to build: {}", sentence(reason)),

@@ -146,3 +146,42 @@ fn a_project_that_came_later_is_missing_before() {
     assert_eq!(history["commits"][1]["stands"], "no-project");
     assert_eq!(history["commits"][1]["key"], serde_json::Value::Null);
 }
+
+#[test]
+fn a_rebuild_that_is_asked_for_and_was_not_built_yet_is_told() {
+    let repo = monorepo();
+    repo.commit("First");
+    build(&repo);
+    let asking = repo.commit("Fresh packages\n\n[ci rebuild base]");
+    repo.commit("Go on");
+    let stands = |project: &str| -> Vec<String> {
+        let history = document(&repo, &["history", project]);
+        let commits = history["commits"].as_array().unwrap().iter();
+        commits
+            .map(|commit| commit["stands"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(stands("base"), ["reused", "forced", "built"]);
+    assert_eq!(stands("log"), ["reused", "not-recorded", "built"]);
+    let line = |number: usize| {
+        let text = prints(&repo, &["history", "base"]);
+        named(text.lines().nth(number).unwrap(), &[("ASKING", &asking)])
+    };
+    assert_eq!(
+        line(1),
+        "ASKING  2023-11-14  #  \
+         not built yet, forced: [ci rebuild] in the commit's message  Fresh packages  [in-#]"
+    );
+    // What history says is what a plan for that commit says.
+    let plan = prints(&repo, &["plan", "--json", "--commit", &asking]);
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let mut projects = plan["projects"].as_array().unwrap().iter();
+    let base = projects.find(|project| project["name"] == "base").unwrap();
+    assert_eq!(base["reason"]["kind"], "forced");
+    let history = document(&repo, &["history", "base"]);
+    assert_eq!(history["commits"][1]["key"], base["key"]);
+    repo.git(&["checkout", "-q", &asking]);
+    build(&repo);
+    assert_eq!(stands("base"), ["built", "reused"]);
+    assert!(line(0).contains("built (after a taint)"), "{}", line(0));
+}
