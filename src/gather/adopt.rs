@@ -12,8 +12,9 @@ use crate::git::{History, Repository};
 use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, Ledger, names};
 use crate::model::{CommitId, Digest, Key, Platform, ProjectName};
-use crate::plan::{Candidate, Place};
+use crate::plan::{Candidate, Place, Refusal};
 use crate::problem::Failure;
+use crate::registry::ImageConfig;
 
 pub(super) struct Search<'a> {
     pub(super) repository: &'a Repository,
@@ -23,11 +24,12 @@ pub(super) struct Search<'a> {
     pub(super) keys: &'a BTreeMap<ProjectName, ProjectKey>,
 }
 
-/// The commits that a project's repository has tags for, by place.
-type Tagged = BTreeMap<CommitId, Place>;
+/// The commits that a project's repository has tags for, and in which bases.
+type Tagged = BTreeMap<CommitId, BTreeSet<Place>>;
 
 impl Search<'_> {
-    /// For each project, the images that may be taken over, nearest first.
+    /// For each project, the images that may be taken over, nearest first, and of one commit the
+    /// registry's before the upstream's.
     pub(super) async fn candidates(
         &self,
         projects: &[ProjectName],
@@ -50,12 +52,11 @@ impl Search<'_> {
         };
         for (commit, names) in commits_of(&history, &tagged) {
             for (name, key) in self.same_inputs(commit, &names)? {
-                let Some(place) = tagged.get(&name).and_then(|tagged| tagged.get(&commit)) else {
-                    continue;
-                };
                 let Some(used) = uses(&name) else { continue };
-                if let Some(candidate) = self.candidate(&name, key, commit, *place, &used).await? {
-                    found.entry(name).or_default().push(candidate);
+                let places = tagged.get(&name).and_then(|tagged| tagged.get(&commit));
+                for place in places.into_iter().flatten() {
+                    let candidate = self.candidate(&name, key, commit, *place, &used).await?;
+                    found.entry(name.clone()).or_default().extend(candidate);
                 }
             }
         }
@@ -67,7 +68,7 @@ impl Search<'_> {
         for (place, ledger) in self.bases.places() {
             for tag in ledger.client().tags(name.as_str()).await? {
                 if let Some(commit) = names::alias_commit(&tag) {
-                    tagged.entry(commit).or_insert(place);
+                    tagged.entry(commit).or_default().insert(place);
                 }
             }
         }
@@ -87,7 +88,7 @@ impl Search<'_> {
             None
         } else {
             match CommitFacts::load_ancestor(self.repository, commit, options, names) {
-                Ok(facts) => Some(facts),
+                Ok((facts, _)) => Some(facts),
                 Err(failure) if failure.class == crate::problem::Class::Usage => {
                     return Ok(Vec::new());
                 }
@@ -103,7 +104,7 @@ impl Search<'_> {
         Ok(same.collect())
     }
 
-    /// The image under a tag, if it is of the right platform and carries no other key's label.
+    /// The image under a tag, and what is wrong with it: another platform, another key's label.
     async fn candidate(
         &self,
         name: &ProjectName,
@@ -118,14 +119,10 @@ impl Search<'_> {
         let Some(image) = client.image_config(name.as_str(), &tag).await? else {
             return Ok(None);
         };
-        let platform = platform_of(self.facts, name);
-        let labelled = image.labels.get(names::KEY_LABEL);
-        let label_fits = labelled.is_none_or(|label| *label == key.to_string());
-        if image.platform.as_ref() != Some(&platform) || !label_fits {
-            return Ok(None);
-        }
+        let fault = fault(&image, &platform_of(self.facts, name), key);
         let mut uses = BTreeMap::new();
-        for project in used {
+        // What an image uses that is refused anyway is of no matter.
+        for project in used.iter().filter(|_| fault.is_none()) {
             uses.insert(
                 project.clone(),
                 self.tagged_image(ledger, project, &tag).await?,
@@ -136,6 +133,7 @@ impl Search<'_> {
             image: image.digest,
             place,
             uses,
+            fault,
         }))
     }
 
@@ -147,6 +145,18 @@ impl Search<'_> {
     ) -> Result<Option<Digest>, Failure> {
         Ok(ledger.client().digest_of(project.as_str(), tag).await?)
     }
+}
+
+fn fault(image: &ImageConfig, wanted: &Platform, key: Key) -> Option<Refusal> {
+    if image.platform.as_ref() != Some(wanted) {
+        return Some(Refusal::Platform {
+            stated: image.platform.clone(),
+            wanted: wanted.clone(),
+        });
+    }
+    let label = image.labels.get(names::KEY_LABEL);
+    let is_other = label.is_some_and(|label| *label != key.to_string());
+    is_other.then_some(Refusal::OtherKey)
 }
 
 /// The commits of the history that any project has a tag for, nearest first, with those projects.

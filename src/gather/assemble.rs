@@ -7,9 +7,9 @@ use super::planner::{Keys, Planner};
 use crate::key::ProjectKey;
 use crate::ledger::names;
 use crate::manifest::LayerCache;
-use crate::model::{Key, ProjectName, Reason};
+use crate::model::{CommitId, Key, ProjectName, Reason};
 use crate::plan::{
-    Action, BuildStep, Decision, Found, Outcome, PendingTaint, Plan, Planned, Reused,
+    Action, BuildStep, Decision, Found, Outcome, PendingTaint, Plan, Planned, Refusal, Reused,
 };
 use crate::problem::Failure;
 
@@ -21,6 +21,7 @@ impl Planner<'_> {
             .filter(|(_, decision)| matches!(decision, Decision::Build(None)))
             .map(|(name, _)| name.clone())
             .collect();
+        let refusals = self.refusals(&unexplained, &outcome);
         let explainer = explain::Explainer {
             repository: self.repository,
             bases: self.bases,
@@ -28,6 +29,7 @@ impl Planner<'_> {
             facts: self.facts,
             keys,
             tainted: &self.tainted,
+            refusals: &refusals,
         };
         let mut explained = explainer.explain(&unexplained).await?;
         let mut projects = BTreeMap::new();
@@ -44,6 +46,25 @@ impl Planner<'_> {
             projects,
             taints: self.pending(keys),
         })
+    }
+
+    /// Why the images of these projects that were looked at are not taken over, by the commit of
+    /// their tag.
+    fn refusals(
+        &self,
+        projects: &[ProjectName],
+        outcome: &Outcome,
+    ) -> BTreeMap<(ProjectName, CommitId), Refusal> {
+        let mut refusals = BTreeMap::new();
+        for name in projects {
+            for candidate in self.candidates.get(name).into_iter().flatten() {
+                if let Some(refusal) = candidate.refusal(&outcome.decisions) {
+                    let place = (name.clone(), candidate.commit);
+                    refusals.entry(place).or_insert(refusal);
+                }
+            }
+        }
+        refusals
     }
 
     fn planned(

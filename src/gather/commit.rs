@@ -70,16 +70,17 @@ impl CommitFacts {
     }
 
     /// Reads an ancestor for what it can tell of these projects: one that is wrong there is left
-    /// out, with what depends on it, and says nothing against the others.
+    /// out, with what depends on it, and says nothing against the others. Comes with what is
+    /// wrong.
     pub(super) fn load_ancestor(
         repository: &Repository,
         id: CommitId,
         options: &CommitOptions,
         only: &BTreeSet<ProjectName>,
-    ) -> Result<Self, Failure> {
-        let (mut facts, _) = Self::read(repository, id, options, Some(only), false)?;
+    ) -> Result<(Self, Vec<Problem>), Failure> {
+        let (mut facts, problems) = Self::read(repository, id, options, Some(only), false)?;
         facts.drop_unknown();
-        Ok(facts)
+        Ok((facts, problems))
     }
 
     fn read(

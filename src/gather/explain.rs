@@ -12,8 +12,8 @@ use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, names};
 use crate::manifest::LayerCache;
 use crate::model::{CommitId, Key, ProjectName, Reason};
-use crate::plan::{Found, Lookup, Side, inputs_changed};
-use crate::problem::{Class, Failure};
+use crate::plan::{Found, Lookup, Refusal, Side, inputs_changed};
+use crate::problem::{Class, Failure, Problem};
 
 pub(super) struct Explainer<'a> {
     pub(super) repository: &'a Repository,
@@ -22,9 +22,12 @@ pub(super) struct Explainer<'a> {
     pub(super) facts: &'a CommitFacts,
     pub(super) keys: &'a BTreeMap<ProjectName, ProjectKey>,
     pub(super) tainted: &'a BTreeSet<Key>,
+    /// Why images with the right inputs are not taken over, by the commit of their tag.
+    pub(super) refusals: &'a BTreeMap<(ProjectName, CommitId), Refusal>,
 }
 
 /// What history says about a project that is built.
+#[derive(Clone)]
 pub(super) struct Explanation {
     pub(super) reason: Reason,
     /// A recorded image to take layers from, with its key.
@@ -107,22 +110,13 @@ impl Explainer<'_> {
         names: &BTreeSet<ProjectName>,
     ) -> Result<BTreeMap<ProjectName, Explanation>, Failure> {
         let options = &self.request.options;
-        let before = CommitFacts::load(self.repository, ancestor, options, Some(names), false);
-        let before = match before {
+        let before = CommitFacts::load_ancestor(self.repository, ancestor, options, names);
+        let (before, problems) = match before {
             Ok(before) => before,
             // An ancestor that cannot be read explains nothing; what is built is built.
             Err(failure) if failure.class == Class::Usage => {
-                let missing = failure.problems.first();
-                let missing = missing
-                    .map(|problem| problem.message.clone())
-                    .unwrap_or_default();
-                let missing = format!("at {}: {missing}", ancestor.short());
-                let explain = |name: &ProjectName| {
-                    let reason = Reason::HistoryUnavailable {
-                        missing: missing.clone(),
-                    };
-                    (name.clone(), Explanation::without_cache(reason))
-                };
+                let explanation = unavailable(ancestor, failure.problems.first());
+                let explain = |name: &ProjectName| (name.clone(), explanation.clone());
                 return Ok(names.iter().map(explain).collect());
             }
             Err(failure) => return Err(failure),
@@ -135,6 +129,10 @@ impl Explainer<'_> {
         let tainted: BTreeSet<ProjectName> = tainted.map(|(name, _)| name.clone()).collect();
         let mut explained = BTreeMap::new();
         for name in names {
+            if let Some(explanation) = faulty(name, &before, &problems) {
+                explained.insert(name.clone(), explanation);
+                continue;
+            }
             let then = Side {
                 manifest: &before.manifest,
                 projects: &before.projects,
@@ -143,14 +141,35 @@ impl Explainer<'_> {
                 manifest: &self.facts.manifest,
                 projects: &self.facts.projects,
             };
-            let reason = inputs_changed(name, ancestor, then, now, &changes, &tainted);
-            let cache = match earlier.get(name) {
-                Some(key) => self.cache(name, key.key).await?,
+            let mut reason = inputs_changed(name, ancestor, then, now, &changes, &tainted);
+            let key = earlier.get(name).map(|key| key.key);
+            if key.is_some() && key == self.keys.get(name).map(|key| key.key) {
+                self.tell_refusal(name, &mut reason);
+            }
+            let cache = match key {
+                Some(key) => self.cache(name, key).await?,
                 None => None,
             };
             explained.insert(name.clone(), Explanation { reason, cache });
         }
         Ok(explained)
+    }
+
+    /// The key is that of the ancestor: where nothing else tells it, says why its image does not
+    /// do.
+    fn tell_refusal(&self, name: &ProjectName, reason: &mut Reason) {
+        if let Reason::InputsChanged {
+            ancestor,
+            files_total: 0,
+            fields,
+            refused,
+            ..
+        } = reason
+            && fields.is_empty()
+        {
+            let refusal = self.refusals.get(&(name.clone(), *ancestor));
+            *refused = Some(refusal.unwrap_or(&Refusal::NoRecord).to_string());
+        }
     }
 
     /// The recorded image of the ancestor: nothing that is not recorded is ever built upon.
@@ -164,6 +183,26 @@ impl Explainer<'_> {
             Lookup::Absent | Lookup::Unreadable { .. } => Ok(None),
         }
     }
+}
+
+/// What is said of a project that the ancestor's manifest has, and that cannot be compared: it is
+/// wrong there, or a dependency is.
+fn faulty(name: &ProjectName, before: &CommitFacts, problems: &[Problem]) -> Option<Explanation> {
+    if !before.manifest.projects.contains_key(name) || before.projects.contains_key(name) {
+        return None;
+    }
+    let closure = before.graph.closure([name]);
+    let mut of_it = problems.iter().filter(|problem| {
+        let project = problem.project.as_deref();
+        project.is_some_and(|project| closure.contains(project))
+    });
+    Some(unavailable(before.commit.id, of_it.next()))
+}
+
+fn unavailable(ancestor: CommitId, problem: Option<&Problem>) -> Explanation {
+    let message = problem.map(|problem| problem.message.as_str());
+    let missing = format!("at {}: {}", ancestor.short(), message.unwrap_or_default());
+    Explanation::without_cache(Reason::HistoryUnavailable { missing })
 }
 
 fn not_found(history: Option<&History>, limit: usize) -> Reason {

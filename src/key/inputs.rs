@@ -180,6 +180,12 @@ impl OwnHash {
         }
     }
 
+    /// Whether these are the inputs in a work tree that differs from its commit.
+    #[must_use]
+    pub const fn is_of_work_tree(&self) -> bool {
+        self.work_tree.is_some()
+    }
+
     /// The key, given the effective keys of the dependencies.
     #[must_use]
     pub fn finish(&self, dependencies: &BTreeMap<ProjectName, Key>) -> Key {

@@ -32,6 +32,9 @@ pub enum Reason {
         files_total: usize,
         /// The fields of the key, other than the sources, that differ.
         fields: Vec<String>,
+        /// Where neither files nor fields differ: why the image of then does not do.
+        #[serde(default)]
+        refused: Option<String>,
     },
     /// Build: no commit that was searched has been built.
     NeverBuilt {

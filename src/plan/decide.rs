@@ -132,19 +132,14 @@ fn replaced_dependency(found: &Found, decided: &BTreeMap<ProjectName, Decision>)
     })
 }
 
-/// The nearest image that may be taken over: every project image that it uses is reused in this
-/// plan, and carries the same tag.
+/// The nearest image that may be taken over.
 fn adopt(
     facts: &Facts<'_>,
     name: &ProjectName,
     decided: &BTreeMap<ProjectName, Decision>,
 ) -> Option<Decision> {
-    let candidate = facts.candidates.get(name)?.iter().find(|candidate| {
-        candidate.uses.iter().all(|(used, tagged)| {
-            let current = decided.get(used).and_then(Decision::image);
-            current.is_some() && current == *tagged
-        })
-    })?;
+    let mut candidates = facts.candidates.get(name)?.iter();
+    let candidate = candidates.find(|candidate| candidate.refusal(decided).is_none())?;
     let uses = candidate.uses.iter();
     Some(Decision::Reuse(Reused {
         image: candidate.image,

@@ -67,6 +67,7 @@ pub fn inputs_changed(
         files,
         files_total,
         fields,
+        refused: None,
     }
 }
 
@@ -146,6 +147,10 @@ fn fields_of(
     let mut fields = recipe_fields(&old.inputs.recipe, &new.inputs.recipe, listed);
     if old.inputs.epoch != new.inputs.epoch {
         fields.push("epoch");
+    }
+    // The work tree's context may set two keys apart where nothing else does.
+    if old.inputs == new.inputs && new.own.is_of_work_tree() {
+        fields.push("worktree");
     }
     let explained = |change: &Change| {
         let now = matching_pattern(change, name, now);

@@ -1,10 +1,12 @@
 //! What a decision is made from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use super::Decision;
 use crate::key::{ProjectFacts, ProjectKey};
 use crate::ledger::BuiltFacts;
-use crate::model::{CommitId, Digest, Key, ProjectName, Reason};
+use crate::model::{CommitId, Digest, Key, Platform, ProjectName, Reason};
 
 /// Which of the two bases something was found in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +42,7 @@ pub struct Found {
 }
 
 /// An image known only by its `cache-<commit>` tag, whose inputs at that commit are the inputs
-/// now, of the right platform, and without a key label of another key.
+/// now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The commit of the tag.
@@ -51,6 +53,79 @@ pub struct Candidate {
     pub place: Place,
     /// Each project image that it uses, with the digest that carries the same tag there.
     pub uses: BTreeMap<ProjectName, Option<Digest>>,
+    /// What is wrong with the image itself.
+    pub fault: Option<Refusal>,
+}
+
+impl Candidate {
+    /// Why the image is not taken over: it is wrong itself, or a project image that it uses is not
+    /// reused in this plan or does not carry the same tag.
+    #[must_use]
+    pub fn refusal(&self, decided: &BTreeMap<ProjectName, Decision>) -> Option<Refusal> {
+        let used = self.uses.iter().find_map(|(used, tagged)| {
+            let project = used.clone();
+            match decided.get(used).and_then(Decision::image) {
+                None => Some(Refusal::UsedIsBuilt { project }),
+                current if current != *tagged => Some(Refusal::UsedDiffers { project }),
+                _ => None,
+            }
+        });
+        self.fault.clone().or(used)
+    }
+}
+
+/// Why an image with the right inputs is not taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is for another platform.
+    Platform {
+        /// The one that it states; `None` where it states none, or several.
+        stated: Option<Platform>,
+        /// The one that is asked for.
+        wanted: Platform,
+    },
+    /// It carries the label of another key.
+    OtherKey,
+    /// A project whose image it uses is built in this plan.
+    UsedIsBuilt {
+        /// That project.
+        project: ProjectName,
+    },
+    /// The image of a project that it uses is not the one of the same tag.
+    UsedDiffers {
+        /// That project.
+        project: ProjectName,
+    },
+    /// It was not looked at, or is gone: adoption is off, or a taint or a release tag is in the
+    /// way.
+    NoRecord,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Platform {
+                stated: Some(stated),
+                wanted,
+            } => write!(f, "its image is for {stated}, and {wanted} is wanted"),
+            Self::Platform {
+                stated: None,
+                wanted,
+            } => write!(
+                f,
+                "its image does not state one platform, and {wanted} is wanted"
+            ),
+            Self::OtherKey => f.write_str("its image carries the label of another key"),
+            Self::UsedIsBuilt { project } => {
+                write!(f, "its image uses that of {project}, which is built")
+            }
+            Self::UsedDiffers { project } => write!(
+                f,
+                "its image uses that of {project}, and the current one does not carry the same tag"
+            ),
+            Self::NoRecord => f.write_str("no record stands for it"),
+        }
+    }
 }
 
 /// Everything that a decision about some projects rests on.

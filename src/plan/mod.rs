@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use decide::{Decision, Outcome, Reused, decide};
 pub use difference::{Side, inputs_changed, matching_pattern};
 pub use directive::Rebuild;
-pub use facts::{Candidate, Facts, Found, Lookup, Place};
+pub use facts::{Candidate, Facts, Found, Lookup, Place, Refusal};
 pub use supposed::{Cause, Hit, Hits, Supposed, if_changed};
 
 use crate::key::ProjectKey;

@@ -238,6 +238,7 @@ pub(super) fn reason() -> Value {
                 ("files", list(file)),
                 ("filesTotal", count()),
                 ("fields", list(text())),
+                ("refused", or_null(text())),
             ],
         ),
         kind(

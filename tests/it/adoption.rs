@@ -79,6 +79,14 @@ impl Registry {
         }
     }
 
+    /// Takes another base as the upstream, with connections of its own.
+    fn read_too(&mut self, upstream: &Self) {
+        let base = upstream.bases.registry.client().base().clone();
+        let client = Client::new(base, Credentials::Anonymous, Options::default());
+        let ledger = self.runtime.block_on(Ledger::open(client.unwrap()));
+        self.bases.upstream = Some(ledger.unwrap());
+    }
+
     fn plan(&self, repository: &Repository, request: &PlanRequest) -> Plan {
         let planning = gather::plan(repository, &self.bases, request);
         self.runtime.block_on(planning).unwrap().plan

@@ -134,6 +134,7 @@ fn every_reason_is_in_the_schema_of_a_plan() {
             files: vec![file],
             files_total: 1,
             fields: vec![text()],
+            refused: Some(text()),
         },
         Reason::NeverBuilt {
             searched: 1,

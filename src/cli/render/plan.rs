@@ -111,7 +111,11 @@ pub(in crate::cli) fn sentence(reason: &Reason) -> String {
             files,
             files_total,
             fields,
+            refused,
         } => {
+            if let Some(refused) = refused {
+                return format!("nothing changed since {}, but {refused}", ancestor.short());
+            }
             let mut parts = Vec::new();
             if let Some(first) = files.first() {
                 let more = match files_total - 1 {

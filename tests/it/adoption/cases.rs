@@ -2,7 +2,7 @@
 
 use waybill::ledger::{TaintRecord, names};
 use waybill::model::{CommitId, ProjectName, Reason};
-use waybill::plan::{Action, Plan};
+use waybill::plan::{Action, Place, Plan};
 
 use super::images::Image;
 use super::{PlanRequest, Registry, Repository, request};
@@ -134,17 +134,19 @@ fn a_used_image_must_carry_the_same_tag() {
     );
 }
 
+/// An image of other content for another platform.
+const ARM: Image = Image {
+    content: 1,
+    architecture: "arm64",
+    key: None,
+};
+
 #[test]
 fn an_image_for_another_platform_is_refused() {
     let town = Town::new();
     let first = town.commit();
     town.tag_all(first);
-    let arm = Image {
-        content: 1,
-        architecture: "arm64",
-        key: None,
-    };
-    town.put("web", first, &arm);
+    town.put("web", first, &ARM);
     assert_eq!(
         town.adopted(&request(first), &[first]),
         "api@0 base@0 doc@0"
@@ -257,6 +259,119 @@ fn what_is_wrong_with_one_project_of_an_ancestor_says_nothing_against_the_others
         town.adopted(&request(second), &[first]),
         "api@0 base@0 web@0"
     );
+}
+
+#[test]
+fn a_change_is_told_though_another_project_of_the_ancestor_is_wrong() {
+    let town = Town::new();
+    let wrong = PROJECTS.replace(
+        r#""buildDir": "doc""#,
+        r#""buildDir": "doc", "projectDir": "doc/src", "dependencies": ["base"]"#,
+    );
+    let wrong = wrong.replace(
+        r#""buildDir": "web", "dependencies": ["base"]"#,
+        r#""buildDir": "web", "dependencies": ["base", "doc"]"#,
+    );
+    town.repo
+        .write("build_manifest.json", format!("{{{wrong}}}"));
+    town.repo.write("doc/src/Dockerfile", "FROM busybox\n");
+    let first = town.commit();
+    town.tag_all(first);
+    town.repo
+        .write("build_manifest.json", format!("{{{PROJECTS}}}"));
+    town.repo.write("api/file", "2");
+    town.repo.write("web/file", "2");
+    let second = town.commit();
+    let plan = town.plan(&request(second));
+    assert_eq!(plan.projects["api"].reason.commit(), Some(first));
+    let reason = |project: &str| serde_json::to_value(&plan.projects[project].reason).unwrap();
+    assert_eq!(reason("api")["files"][0]["path"], "api/file");
+    for project in ["doc", "web"] {
+        let reason = reason(project);
+        assert_eq!(reason["kind"], "history-unavailable", "{project}");
+        let missing = reason["missing"].as_str().unwrap();
+        assert!(missing.contains("Dockerfile"), "{missing}");
+    }
+}
+
+/// What is told of a project that is built though nothing of it changed.
+fn refused(town: &Town, project: &str, commit: CommitId) -> String {
+    let plan = town.plan(&request(commit));
+    let reason = serde_json::to_value(&plan.projects[project].reason).unwrap();
+    assert_eq!(reason["kind"], "inputs-changed", "{reason}");
+    let nothing = (&serde_json::json!([]), &serde_json::json!([]));
+    assert_eq!((&reason["files"], &reason["fields"]), nothing, "{reason}");
+    reason["refused"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn why_an_image_with_the_same_inputs_is_not_taken_over_is_told() {
+    let town = Town::new();
+    let first = town.commit();
+    town.tag_all(first);
+    town.put("web", first, &ARM);
+    assert_eq!(
+        refused(&town, "web", first),
+        "its image is for linux/arm64, and linux/amd64 is wanted"
+    );
+    let other = Image {
+        architecture: "amd64",
+        key: Some("0".repeat(64)),
+        ..ARM
+    };
+    town.put("web", first, &other);
+    assert_eq!(
+        refused(&town, "web", first),
+        "its image carries the label of another key"
+    );
+    town.repo.write("unrelated", "2");
+    let second = town.commit();
+    town.tag("base", second, 99);
+    assert_eq!(
+        refused(&town, "api", second),
+        "its image uses that of base, and the current one does not carry the same tag"
+    );
+    town.put("base", first, &ARM);
+    town.put("base", second, &ARM);
+    assert_eq!(
+        refused(&town, "api", second),
+        "its image uses that of base, which is built"
+    );
+    let mut tagged = request(second);
+    tagged.options.tag = Some("v1".to_owned());
+    town.repo
+        .write("doc/Dockerfile", "FROM scratch\nARG COMMIT_TAG\n");
+    let third = town.commit();
+    town.tag("doc", third, 7);
+    tagged.commit = third;
+    let reason = town.plan(&tagged).projects["doc"].reason.clone();
+    let reason = serde_json::to_value(reason).unwrap();
+    assert_eq!(reason["refused"], "no record stands for it");
+}
+
+#[test]
+fn of_the_images_of_two_bases_the_one_that_is_right_is_taken() {
+    let upstream = Town::new();
+    let mut town = Town::new();
+    town.registry.read_too(&upstream.registry);
+    let first = town.commit();
+    town.tag_all(first);
+    town.put("doc", first, &ARM);
+    for (content, project) in (20..).zip(["base", "doc"]) {
+        let image = Image {
+            content,
+            architecture: "amd64",
+            key: None,
+        };
+        upstream.put(project, first, &image);
+    }
+    let plan = town.plan(&request(first));
+    let place = |project: &str| match &plan.projects[project].action {
+        Action::Reuse { place, .. } => *place,
+        other => panic!("{project}: {other:?}"),
+    };
+    assert_eq!(place("doc"), Place::Upstream);
+    assert_eq!(place("base"), Place::Registry, "both are right");
 }
 
 #[test]

@@ -98,6 +98,7 @@ impl Page<'_> {
             files,
             files_total,
             fields,
+            refused: None,
         } = &told.reason
         else {
             self.row("because", whole(&sentence(&told.reason)));
