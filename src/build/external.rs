@@ -13,6 +13,7 @@ use crate::registry::{Client, Credentials, ImageReference, Options, RegistryErro
 #[derive(Debug, Default)]
 pub struct ExternalImages {
     known: Mutex<BTreeMap<String, Option<Pinned>>>,
+    roots: Option<Vec<u8>>,
 }
 
 /// An external image by digest.
@@ -25,6 +26,15 @@ pub struct Pinned {
 }
 
 impl ExternalImages {
+    /// None is known yet. `roots` are certificates in PEM to trust besides the system's.
+    #[must_use]
+    pub fn new(roots: Option<Vec<u8>>) -> Self {
+        Self {
+            roots,
+            ..Self::default()
+        }
+    }
+
     /// The image by digest, where its registry answers. An image that only the engine knows, or
     /// whose registry cannot be asked from here, is left as written: the engine has the last word.
     pub async fn pin(&self, name: &str) -> Option<Pinned> {
@@ -32,13 +42,13 @@ impl ExternalImages {
         if let Some(pinned) = known.get(name) {
             return pinned.clone();
         }
-        let pinned = ask(name).await;
+        let pinned = ask(name, self.roots.clone()).await;
         known.insert(name.to_owned(), pinned.clone());
         pinned
     }
 }
 
-async fn ask(name: &str) -> Option<Pinned> {
+async fn ask(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Pinned> {
     let image: ImageReference = name.parse().ok()?;
     if let Some(digest) = image.digest() {
         return Some(Pinned {
@@ -50,6 +60,7 @@ async fn ask(name: &str) -> Option<Pinned> {
         connect_timeout: Duration::from_secs(4),
         idle_timeout: Duration::from_secs(10),
         attempts: 2,
+        extra_root_pem,
         ..Options::default()
     };
     let client = Client::new(image.registry().ok()?, Credentials::Docker, options).ok()?;

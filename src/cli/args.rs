@@ -47,6 +47,10 @@ pub(super) struct Global {
     /// A base that is read after it and never written, or `none`.
     #[arg(long, value_name = "BASE", global = true, env = "WAYBILL_UPSTREAM")]
     pub(super) upstream: Option<String>,
+    /// A file of certificates in PEM to trust besides the system's, for registries with a private
+    /// authority.
+    #[arg(long, value_name = "FILE", global = true, env = "WAYBILL_REGISTRY_CA")]
+    pub(super) registry_ca: Option<PathBuf>,
     /// The commit, by any name that git knows [default: HEAD].
     #[arg(long, value_name = "REV", global = true, env = "WAYBILL_COMMIT")]
     pub(super) commit: Option<String>,

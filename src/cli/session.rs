@@ -106,6 +106,15 @@ impl Session {
         Ok(self.manifest.get_or_init(|| loaded))
     }
 
+    fn remote(&self, name: &str, credentials: Credentials) -> Result<Client, Failure> {
+        let base: Base = name.parse()?;
+        let options = Options {
+            extra_root_pem: self.settings.roots.clone(),
+            ..Options::default()
+        };
+        Ok(Client::new(base, credentials, options)?)
+    }
+
     /// Opens the bases that the settings and the commit's manifest name.
     pub(super) async fn bases(&self) -> Result<OpenBases, Failure> {
         let names = self.settings.bases(&self.manifest()?.manifest)?;
@@ -116,7 +125,7 @@ impl Session {
         let opened = Instant::now();
         let upstream = match &names.upstream {
             None => None,
-            Some(name) => Some(Ledger::open(remote(name, Credentials::Docker)?).await?),
+            Some(name) => Some(Ledger::open(self.remote(name, Credentials::Docker)?).await?),
         };
         let made = Marker {
             id: base_id(&self.repository, &names.registry),
@@ -126,7 +135,7 @@ impl Session {
             let (client, server) = self.serve().await?;
             (client, Some(server))
         } else {
-            (remote(&names.registry, written_credentials())?, None)
+            (self.remote(&names.registry, written_credentials())?, None)
         };
         let makes_its_own = server.is_some() || upstream.is_some();
         let registry = if makes_its_own {
@@ -159,7 +168,7 @@ impl Session {
             id: base_id(&self.repository, &names.registry),
             upstream: names.upstream.is_some(),
         };
-        let client = remote(&names.registry, written_credentials())?;
+        let client = self.remote(&names.registry, written_credentials())?;
         let ledger = Ledger::create(client, made, &now()).await?;
         Ok((names.registry, ledger.marker().clone()))
     }
@@ -365,11 +374,6 @@ fn base_id(repository: &Repository, registry: &str) -> String {
 /// The name under which the engine keeps an image that was built into the embedded base.
 pub(super) fn local_name(project: &ProjectName, commit: CommitId) -> String {
     format!("{EMBEDDED_PREFIX}/{project}:{commit}")
-}
-
-fn remote(name: &str, credentials: Credentials) -> Result<Client, Failure> {
-    let base: Base = name.parse()?;
-    Ok(Client::new(base, credentials, Options::default())?)
 }
 
 /// The credential for the base that is written: the variables, else Docker's configuration.

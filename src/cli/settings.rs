@@ -1,6 +1,6 @@
 //! What the command line and the environment mean, settled once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::Global;
@@ -21,6 +21,8 @@ pub(super) struct Settings {
     pub(super) tag: Option<String>,
     registry: Option<String>,
     upstream: Option<String>,
+    /// Certificates in PEM that registries may have besides those that the system trusts.
+    pub(super) roots: Option<Vec<u8>>,
     /// Whether this runs in somebody's CI.
     ci: bool,
 }
@@ -47,6 +49,7 @@ impl Settings {
             tag: set(&global.tag),
             registry: set(&global.registry),
             upstream: set(&global.upstream),
+            roots: roots(global.registry_ca.as_deref())?,
             ci: is_ci(),
         })
     }
@@ -103,6 +106,31 @@ impl Settings {
 
 fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+}
+
+/// The content of the file of certificates; an empty name is none.
+fn roots(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else {
+        return Ok(None);
+    };
+    let read = std::fs::read(file).map_err(|cause| cause.to_string());
+    let pem = read.and_then(|pem| {
+        let text = String::from_utf8_lossy(&pem);
+        if text.contains("-----BEGIN CERTIFICATE-----") {
+            Ok(pem)
+        } else {
+            Err("no certificate in PEM stands in it".to_owned())
+        }
+    });
+    pem.map(Some).map_err(|why| {
+        let message = format!(
+            "the certificates in {} cannot be used: {why}",
+            file.display()
+        );
+        let problem = Problem::error("invalid-registry-ca", message)
+            .hint("--registry-ca takes a file of certificates, each between BEGIN and END lines");
+        Failure::new(Class::Usage, problem)
+    })
 }
 
 fn manifest_path(text: &str) -> Result<RepoPath, Failure> {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Url};
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use super::RegistryError;
 use super::challenge::{Challenge, challenges};
 use super::credentials::{Credential, Credentials, Secret};
-use super::request::{Answer, Asked, Kind, Request};
+use super::request::{Answer, Asked, Body, Kind, Request};
 use super::retry::Failure;
 use super::transport::{Transport, resolve};
 
@@ -285,10 +284,10 @@ fn token_request(
             .as_deref()
             .map(|service| ("service", service)),
     );
-    parameters.extend(scope.map(|scope| ("scope", scope)));
     let request = |method, url| Request::new(Kind::Token, method, url, None);
     let mut url = server.realm.clone();
     if let Some(Credential::Identity(token)) = credential {
+        parameters.extend(scope.map(|scope| ("scope", scope)));
         parameters.extend([
             ("grant_type", "refresh_token"),
             ("client_id", "waybill"),
@@ -300,9 +299,16 @@ fn token_request(
         authorization.credential = true;
         let request = request(Method::POST, url)
             .header(CONTENT_TYPE, form)
-            .body(Bytes::from(form_encoded(&parameters)));
+            .body(Body::Whole(form_encoded(&parameters).into()));
         return (request, authorization);
     }
+    // Several scopes are one parameter each here, and one text in a form (RFC 6749, section 3.3).
+    parameters.extend(
+        scope
+            .into_iter()
+            .flat_map(|scope| scope.split(' '))
+            .map(|one| ("scope", one)),
+    );
     url.query_pairs_mut().extend_pairs(parameters);
     let authorization = match credential {
         Some(Credential::Basic { user, password }) => {

@@ -74,6 +74,11 @@ impl Base {
         format!("{self}/{project}")
     }
 
+    /// Whether another base lies in the same registry.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        (self.secure, &self.host) == (other.secure, &other.host)
+    }
+
     /// A base of the registry alone, by the host of an image reference.
     pub(super) fn of_host(host: &str) -> Result<Self, RegistryError> {
         format!("{}://{host}", scheme(!is_loopback(host_name(host)))).parse()

@@ -11,7 +11,8 @@ use oci_client::manifest::{
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 
-use super::request::{Answer, Kind, Request, Requests};
+use super::request::{Answer, Body, Kind, Request, Requests};
+use super::retry::Failure;
 use super::transport::Transport;
 use super::{Base, Credentials, Options, RegistryError};
 use crate::model::{Digest, is_repository, is_tag};
@@ -64,6 +65,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 pub(super) enum Access {
     Pull,
     PullAndPush,
+    Delete,
 }
 
 impl RawManifest {
@@ -125,7 +127,8 @@ impl Client {
 
     /// The manifest under a tag or digest; `None` where the registry says, in the protocol's own
     /// words, that there is none. A 404 without them (an empty one, a proxy's page) is an error:
-    /// it does not say that the registry was asked.
+    /// it does not say that the registry was asked. What this client has put itself is never
+    /// absent: a registry that does not show it is asked again, and is an error in the end.
     pub async fn manifest(
         &self,
         repository: &str,
@@ -133,12 +136,19 @@ impl Client {
     ) -> Result<Option<RawManifest>, RegistryError> {
         let request =
             self.manifest_request(Kind::ManifestGet, Method::GET, repository, reference)?;
-        let answer = self.transport.send(&request).await?;
-        match answer.status.as_u16() {
-            200 => read_manifest(&answer, reference).map(Some),
-            _ if answer.says_absent() => Ok(None),
-            _ => Err(answer.refused()),
-        }
+        let read = || async {
+            let answer = self.transport.once(&request).await?;
+            let pushed = || self.transport.pushed.has_manifest(repository, reference);
+            match answer.status.as_u16() {
+                200 => Ok(read_manifest(&answer, reference).map(Some)?),
+                404 if pushed() => Err(Failure::passing(RegistryError::PushNotShown {
+                    request: answer.request,
+                })),
+                _ if answer.says_absent() => Ok(None),
+                _ => Err(answer.refused().into()),
+            }
+        };
+        self.transport.retry(read).await
     }
 
     /// The digest of the manifest under a tag or digest, without its bytes; `None` as in
@@ -182,14 +192,18 @@ impl Client {
         let request = self
             .manifest_request(Kind::ManifestPut, Method::PUT, repository, reference)?
             .header(CONTENT_TYPE, content_type)
-            .body(bytes);
-        let answer = self.transport.send(&request).await?;
+            .body(Body::Whole(bytes));
+        let answer = self
+            .transport
+            .retry(|| self.put_once(repository, &request))
+            .await?;
         match answer.status.as_u16() {
             200..=202 => {
                 let stated = stated_digest(&answer)?;
                 if stated.is_some_and(|stated| stated != digest) {
                     return Err(answer.corrupt(format!("it states another digest than {digest}")));
                 }
+                self.transport.pushed.manifest(repository, reference);
                 Ok(Put::Done(digest))
             }
             _ if may_be_immutable(&answer) && is_tag(reference) => {
@@ -201,6 +215,36 @@ impl Client {
             }
             _ => Err(answer.refused()),
         }
+    }
+
+    /// One attempt to put a manifest. One that is refused for want of what was just put beside it
+    /// is worth another: not every server of a registry sees that at once.
+    async fn put_once(&self, repository: &str, request: &Request) -> Result<Answer, Failure> {
+        let answer = self.transport.once(request).await?;
+        if answer.misses_a_part() && self.transport.pushed.is_into(repository) {
+            return Err(Failure::passing(answer.refused()));
+        }
+        Ok(answer)
+    }
+
+    /// Puts a tag on a manifest that stands, by sending its own bytes again.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Incomplete`] where there is no such manifest.
+    pub async fn retag(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        tag: &str,
+    ) -> Result<Put, RegistryError> {
+        let found = self.manifest(repository, &digest.to_string()).await?;
+        let manifest = found.ok_or_else(|| RegistryError::Incomplete {
+            image: self.base().image(repository, digest),
+            part: "its manifest".to_owned(),
+        })?;
+        self.put_manifest(repository, tag, &manifest.media_type, manifest.bytes)
+            .await
     }
 
     fn manifest_request(
@@ -243,6 +287,7 @@ impl Client {
         let actions = match access {
             Access::Pull => "pull",
             Access::PullAndPush => "pull,push",
+            Access::Delete => "delete",
         };
         let scope = format!("repository:{full}:{actions}");
         Ok((self.base().url(&format!("/v2/{full}/{rest}"))?, Some(scope)))
@@ -255,7 +300,7 @@ impl fmt::Debug for Client {
     }
 }
 
-fn invalid(repository: &str, reference: &str) -> RegistryError {
+pub(super) fn invalid(repository: &str, reference: &str) -> RegistryError {
     RegistryError::InvalidName {
         repository: repository.to_owned(),
         reference: reference.to_owned(),

@@ -120,6 +120,50 @@ pub enum RegistryError {
         /// What is wrong.
         detail: String,
     },
+    /// What was put with success is not there.
+    #[error("{request}: the registry does not show what it took a moment ago")]
+    PushNotShown {
+        /// What was asked.
+        request: RequestLine,
+    },
+    /// The registry does not delete this kind of thing.
+    #[error("{request}: the registry does not delete this")]
+    NoDelete {
+        /// What was asked.
+        request: RequestLine,
+    },
+    /// A part of an image is not where it must be.
+    #[error("{part} of the image {image} is missing from the registry")]
+    Incomplete {
+        /// The image.
+        image: String,
+        /// What is missing, e.g. `the blob sha256:…`.
+        part: String,
+    },
+    /// An image that cannot be copied.
+    #[error("the image {image} cannot be copied: {why}")]
+    NotCopied {
+        /// The image.
+        image: String,
+        /// Why not.
+        why: String,
+    },
+    /// Another manifest stands under an immutable tag.
+    #[error("another image stands under {tag}, and the registry does not replace it")]
+    TagStands {
+        /// The tag's full name.
+        tag: String,
+    },
+    /// No manifest, or no telling which, is a platform's.
+    #[error("no one manifest of {image} is for {platform}: it has {stated}")]
+    NoPlatform {
+        /// The image.
+        image: String,
+        /// What was asked for.
+        platform: String,
+        /// What there is.
+        stated: String,
+    },
     /// The text is no registry.
     #[error("'{text}' is no registry: {why}")]
     InvalidBase {
@@ -159,6 +203,12 @@ impl RegistryError {
             Self::CredentialMissing { .. } => "credential-missing",
             Self::CredentialHelper { .. } => "credential-helper",
             Self::Tls { .. } => "registry-tls",
+            Self::PushNotShown { .. } => "push-not-shown",
+            Self::NoDelete { .. } => "registry-no-delete",
+            Self::Incomplete { .. } => "image-incomplete",
+            Self::NotCopied { .. } => "image-not-copied",
+            Self::TagStands { .. } => "tag-stands",
+            Self::NoPlatform { .. } => "no-platform",
             Self::InvalidBase { .. } => "invalid-registry",
             Self::InvalidImage { .. } => "invalid-image",
             Self::InvalidName { .. } => "invalid-name",
@@ -201,8 +251,30 @@ impl RegistryError {
                 "mend Docker's config.json, or install the credential helper that it names".into()
             }
             Self::Tls { .. } => {
-                "install the system's root certificates, or set SSL_CERT_FILE".into()
+                "install the system's root certificates, or name a file of certificates in PEM \
+                 with --registry-ca"
+                    .into()
             }
+            Self::PushNotShown { .. } => {
+                "try again in a while; if it stays so, something deletes what is pushed".into()
+            }
+            Self::NoDelete { .. } => {
+                "have the registry allow it, or delete it by the registry's own means (retention, \
+                 user interface)"
+                    .into()
+            }
+            Self::Incomplete { .. } => {
+                "the registry's retention or clean-up may have removed it: build the image again"
+                    .into()
+            }
+            Self::NotCopied { .. } => {
+                "copy an image or an index of the OCI's or Docker's second form".into()
+            }
+            Self::TagStands { .. } => {
+                "choose another tag, or delete the one that stands by the registry's own means"
+                    .into()
+            }
+            Self::NoPlatform { .. } => "build the image for the platform, or name a variant".into(),
             Self::InvalidBase { .. } => {
                 "write it as host[:port]/prefix, such as registry.example.com/acme, in lower case \
                  and without tag or credentials"

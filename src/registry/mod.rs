@@ -1,8 +1,8 @@
 //! Registries: the client over the OCI distribution protocol, its credentials, and the embedded
 //! registry. The only module that knows of HTTP, of the registry crates and of their types.
 //!
-//! Flow of a request: [`Client`] says what it wants (client.rs, blobs.rs, tags.rs), the transport
-//! sends it with the one retry policy (transport.rs, retry.rs), authentication stands in between
+//! Flow of a request: [`Client`] says what it wants (client.rs, blobs.rs, tags.rs, delete.rs,
+//! platforms.rs; copy.rs puts them together), the transport sends it with the one retry policy (transport.rs, retry.rs), authentication stands in between
 //! (auth.rs, credentials.rs), and whatever goes wrong becomes a [`RegistryError`].
 //!
 //! Invariants: a thing is absent only where a registry said so in the protocol's own words; bytes
@@ -10,15 +10,20 @@
 
 mod auth;
 mod base;
+mod blob_stream;
 mod blobs;
 mod cause;
 mod challenge;
 mod client;
+mod copy;
 mod credentials;
+mod delete;
 pub mod embedded;
 mod error;
 mod image;
 mod image_config;
+mod platforms;
+mod pushed;
 mod request;
 mod retry;
 mod tags;
@@ -26,6 +31,7 @@ mod transport;
 
 pub use base::Base;
 pub use client::{Client, Put, RawManifest};
+pub use copy::{Copied, CopyOptions, Extras, Origin};
 pub use credentials::{Credentials, Secret};
 pub use error::{RegistryError, RequestLine};
 pub use image::ImageReference;

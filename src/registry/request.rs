@@ -1,13 +1,15 @@
 //! What is asked of a registry, what it answers, and the count of both.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::RegistryError;
+use super::blob_stream::Passing;
 use super::error::{RequestLine, Said};
 
 /// What a request is for; requests are counted by it.
@@ -19,6 +21,8 @@ pub enum Kind {
     ManifestHead,
     /// PUT of a manifest.
     ManifestPut,
+    /// DELETE of a manifest or a tag.
+    ManifestDelete,
     /// GET of a blob, each redirect counted too.
     BlobGet,
     /// HEAD of a blob.
@@ -35,10 +39,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of [`Requests::by_kind`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ManifestGet,
         Self::ManifestHead,
         Self::ManifestPut,
+        Self::ManifestDelete,
         Self::BlobGet,
         Self::BlobHead,
         Self::BlobPut,
@@ -54,6 +59,7 @@ impl Kind {
             Self::ManifestGet => "manifest-get",
             Self::ManifestHead => "manifest-head",
             Self::ManifestPut => "manifest-put",
+            Self::ManifestDelete => "manifest-delete",
             Self::BlobGet => "blob-get",
             Self::BlobHead => "blob-head",
             Self::BlobPut => "blob-put",
@@ -101,16 +107,28 @@ impl Counter {
     }
 }
 
-/// One request, whole: it can be sent again.
+/// What goes with a request.
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    /// Held, and can be sent again.
+    Whole(Bytes),
+    /// Passes through, once.
+    Passing(Arc<Passing>),
+}
+
+/// One request; it can be sent again, unless its body passes through.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) kind: Kind,
     pub(super) method: Method,
     pub(super) url: Url,
-    /// What a token must allow for it; `None` where no repository is concerned.
+    /// What a token must allow for it, several scopes with a space between them; `None` where no
+    /// repository is concerned.
     pub(super) scope: Option<String>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) body: Bytes,
+    pub(super) body: Body,
+    /// Whether the body of a good answer is left to be read.
+    pub(super) streamed: bool,
     /// The most bytes of a good answer that are taken.
     pub(super) cap: u64,
 }
@@ -123,7 +141,8 @@ impl Request {
             url,
             scope,
             headers: Vec::new(),
-            body: Bytes::new(),
+            body: Body::Whole(Bytes::new()),
+            streamed: false,
             cap: 1 << 20,
         }
     }
@@ -133,8 +152,13 @@ impl Request {
         self
     }
 
-    pub(super) fn body(mut self, body: Bytes) -> Self {
+    pub(super) fn body(mut self, body: Body) -> Self {
         self.body = body;
+        self
+    }
+
+    pub(super) fn streamed(mut self) -> Self {
+        self.streamed = true;
         self
     }
 
@@ -156,6 +180,8 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     /// Whole where the status is good; else at most the first 64 KiB.
     pub(super) body: Bytes,
+    /// The body of a good answer that is left to be read.
+    pub(super) stream: Option<Response>,
     /// The registry's own words, where the status is not good; without secrets.
     pub(super) said: Said,
     /// The registry's host, as it stands in image names.
@@ -191,12 +217,23 @@ impl Answer {
             "BLOB_UNKNOWN",
             "NOT_FOUND",
         ];
-        self.status == StatusCode::NOT_FOUND
-            && self
-                .said
-                .code
-                .as_deref()
-                .is_some_and(|code| absent.contains(&code))
+        self.status == StatusCode::NOT_FOUND && absent.iter().any(|code| self.says(code))
+    }
+
+    /// Whether this is the code of the registry's own words.
+    pub(super) fn says(&self, code: &str) -> bool {
+        self.said.code.as_deref() == Some(code)
+    }
+
+    /// Whether the registry says that it does not do such a thing at all.
+    pub(super) fn says_unsupported(&self) -> bool {
+        self.says("UNSUPPORTED") || self.status == StatusCode::METHOD_NOT_ALLOWED
+    }
+
+    /// Whether a manifest was refused for want of something that it refers to.
+    pub(super) fn misses_a_part(&self) -> bool {
+        let missing = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+        matches!(self.status.as_u16(), 400 | 404) && missing.iter().any(|code| self.says(code))
     }
 
     /// The error of an answer whose status was not expected.

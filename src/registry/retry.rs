@@ -1,6 +1,6 @@
 //! The one retry policy: what is worth another try, when, and how often.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
@@ -53,7 +53,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
 }
 
 /// Repeats `attempt` while it fails in a way that may pass, with growing, jittered delays, or
-/// longer ones where the registry asks for them.
+/// longer ones where the registry asks for them. None begins once patience is at its end.
 pub(super) async fn retry<T, A, F>(options: &Options, attempt: A) -> Result<T, RegistryError>
 where
     A: FnMut() -> F,
@@ -63,14 +63,15 @@ where
         .with_min_delay(options.base_delay)
         .with_max_times(options.attempts.saturating_sub(1))
         .with_jitter();
-    let cap = options.longest_wait;
+    let (cap, patience, start) = (options.longest_wait, options.patience, Instant::now());
     attempt
         .retry(delays)
         .when(|failure| failure.again.is_some())
         .adjust(|failure, delay| {
             let asked = failure.again.as_ref().and_then(|again| again.after);
             // What was asked for, and the jitter, so that not everyone comes back at once.
-            delay.map(|delay| (asked.unwrap_or_default() + delay).min(cap))
+            let delay = asked.unwrap_or_default().saturating_add(delay?).min(cap);
+            (start.elapsed() + delay < patience).then_some(delay)
         })
         .await
         .map_err(|failure| failure.error)

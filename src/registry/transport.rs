@@ -3,18 +3,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Method, Response, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::auth::{Auth, Authorization};
 use super::cause::{broken, silent, tls};
 use super::error::{RequestLine, Said};
-use super::request::{Answer, Asked, Counter, Request, said};
+use super::pushed::Pushed;
+use super::request::{Answer, Asked, Body, Counter, Request, said};
 use super::retry::{Failure, is_passing, retry};
 use super::{Base, Credentials, RegistryError, base};
 
@@ -32,6 +33,8 @@ pub struct Options {
     pub base_delay: Duration,
     /// The longest delay, whatever `Retry-After` asks for.
     pub longest_wait: Duration,
+    /// No attempt begins later than this after the first one began.
+    pub patience: Duration,
     /// How many requests are under way at once.
     pub concurrency: usize,
     /// Certificates in PEM to trust besides the system's.
@@ -46,6 +49,7 @@ impl Default for Options {
             attempts: 5,
             base_delay: Duration::from_millis(300),
             longest_wait: Duration::from_secs(60),
+            patience: Duration::from_secs(300),
             concurrency: 16,
             extra_root_pem: None,
         }
@@ -59,7 +63,8 @@ pub(super) struct Transport {
     pub(super) root: Url,
     pub(super) auth: Auth,
     pub(super) counter: Counter,
-    options: Options,
+    pub(super) pushed: Pushed,
+    pub(super) options: Options,
     roots: Vec<Certificate>,
     permits: Semaphore,
     connections: Mutex<HashMap<Route, reqwest::Client>>,
@@ -80,8 +85,8 @@ const MOST_REDIRECTS: usize = 5;
 /// The most of a bad answer that is read.
 const ERROR_BODY: u64 = 64 << 10;
 
-/// The slowest line that a body is expected to be sent over, in bytes per second.
-const SLOWEST_UPLOAD: u64 = 32 << 10;
+/// The slowest line that a body is expected to come or go over, in bytes per second.
+const SLOWEST_LINE: u64 = 32 << 10;
 
 impl Transport {
     pub(super) fn new(
@@ -99,6 +104,7 @@ impl Transport {
             base,
             auth: Auth::new(credentials),
             counter: Counter::default(),
+            pushed: Pushed::default(),
             permits: Semaphore::new(options.concurrency.max(1)),
             options,
             roots,
@@ -177,9 +183,6 @@ impl Transport {
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            builder = builder.body(request.body.clone());
-        }
         let (header, asked) = authorization.toward(url);
         if let Some(header) = header {
             builder = builder.header(AUTHORIZATION, sensitive(header, request)?);
@@ -187,18 +190,20 @@ impl Transport {
         // The semaphore is never closed, so that an error cannot come.
         let _permit = self.permits.acquire().await;
         self.counter.add(request.kind);
-        let seconds = request.body.len() as u64 / SLOWEST_UPLOAD;
-        let patience = self.options.idle_timeout + Duration::from_secs(seconds);
         let line = request.line();
-        let mut response = timeout(patience, builder.send())
-            .await
-            .map_err(|_| silent(&line, patience))?
-            .map_err(|cause| broken(&line, cause))?;
-        let body = self.read_body(&line, &mut response, request.cap).await?;
-        let good = response.status().is_success();
+        let mut response = self.response(request, builder).await?;
+        let (status, good) = (response.status(), response.status().is_success());
+        let headers = std::mem::take(response.headers_mut());
+        let (body, stream) = if good && request.streamed {
+            (Bytes::new(), Some(response))
+        } else {
+            let body = self.read_body(&line, &mut response, request.cap).await?;
+            (body, None)
+        };
         Ok(Answer {
-            status: response.status(),
-            headers: std::mem::take(response.headers_mut()),
+            status,
+            headers,
+            stream,
             said: if good {
                 Said::default()
             } else {
@@ -211,6 +216,37 @@ impl Transport {
         })
     }
 
+    /// Sends a request, with its body, until the answer begins.
+    async fn response(
+        &self,
+        request: &Request,
+        builder: RequestBuilder,
+    ) -> Result<Response, Failure> {
+        let (line, idle) = (request.line(), self.options.idle_timeout);
+        let sent = match &request.body {
+            _ if matches!(request.method, Method::GET | Method::HEAD) => {
+                timeout(idle, builder.send()).await.ok()
+            }
+            Body::Whole(bytes) => {
+                let patience = idle + at_slowest(bytes.len());
+                timeout(patience, builder.body(bytes.clone()).send())
+                    .await
+                    .ok()
+            }
+            Body::Passing(passing) => {
+                let body = passing.take().ok_or_else(|| spent(&line))?;
+                let builder = builder.header(CONTENT_LENGTH, passing.length).body(body);
+                let sent = passing.watch(idle, builder.send()).await;
+                if let Some(failure) = passing.failure() {
+                    return Err(failure);
+                }
+                sent
+            }
+        };
+        let sent = sent.ok_or_else(|| silent(&line, idle))?;
+        sent.map_err(|cause| broken(&line, cause))
+    }
+
     /// The body: of a good answer up to the cap, which it may not exceed; else its beginning.
     async fn read_body(
         &self,
@@ -221,9 +257,12 @@ impl Transport {
         let good = response.status().is_success();
         let cap = if good { cap } else { ERROR_BODY };
         let idle = self.options.idle_timeout;
-        let mut body = BytesMut::new();
+        let (mut body, start) = (BytesMut::new(), Instant::now());
         loop {
-            let chunk = timeout(idle, response.chunk())
+            // Neither silence nor a trickle is waited out.
+            let end = start + idle + at_slowest(body.len());
+            let patience = idle.min(end.saturating_duration_since(Instant::now()));
+            let chunk = timeout(patience, response.chunk())
                 .await
                 .map_err(|_| silent(line, idle))?
                 .map_err(|cause| broken(line, cause))?;
@@ -280,6 +319,19 @@ impl Transport {
         };
         builder.build()
     }
+}
+
+/// How long so many bytes take on the slowest line.
+fn at_slowest(length: usize) -> Duration {
+    Duration::from_secs(length as u64 / SLOWEST_LINE)
+}
+
+/// A body that passed through cannot be sent again: what it is a part of must begin again.
+fn spent(request: &RequestLine) -> Failure {
+    Failure::passing(RegistryError::Unreachable {
+        request: request.clone(),
+        cause: "the credential was not accepted any more while a blob was on its way".to_owned(),
+    })
 }
 
 /// Where a `Location` or `Link` leads, seen from `from`; never from HTTPS to HTTP.

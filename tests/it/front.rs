@@ -70,6 +70,14 @@ pub(crate) enum Fault {
     CutBody(usize),
     /// The body ends after so many bytes, with a Content-Length that says so.
     Truncate(usize),
+    /// Nothing comes after so many bytes of the answer's body, and nothing ends.
+    Stall(usize),
+    /// The answer's body comes byte by byte, with so long before each.
+    Trickle(Duration),
+    /// The connection is cut once so many bytes of the request's body have come.
+    CutUpload(usize),
+    /// Nothing more is read of the request once so many bytes of its body have come.
+    StallUpload(usize),
     /// One byte in the middle of the body is changed.
     Corrupt,
     /// Nothing happens for so long, then the request passes.
@@ -324,6 +332,15 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Ans
             response.body(whole(body)).map_err(io::Error::other)
         }
         Fault::Cut | Fault::Reset => Err(cut()),
+        Fault::CutUpload(length) => {
+            drop(read_some(request.into_body(), length).await);
+            Err(cut())
+        }
+        Fault::StallUpload(length) => {
+            // Held, so that it stays open and full.
+            let _body = read_some(request.into_body(), length).await;
+            std::future::pending().await
+        }
         Fault::LoseAnswer => {
             state.forward(request).await?.into_body().collect().await?;
             Err(cut())
@@ -342,6 +359,18 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Ans
     }
 }
 
+/// Reads at least so much of a body, if it has as much.
+async fn read_some(mut body: Incoming, length: usize) -> Incoming {
+    let mut read = 0;
+    while read < length {
+        let Some(Ok(frame)) = body.frame().await else {
+            break;
+        };
+        read += frame.data_ref().map_or(0, Bytes::len);
+    }
+    body
+}
+
 fn harmed(fault: &Fault, body: &Bytes, headers: &mut HeaderMap) -> UnsyncBoxBody<Bytes, io::Error> {
     let mut content = body.to_vec();
     match fault {
@@ -349,6 +378,20 @@ fn harmed(fault: &Fault, body: &Bytes, headers: &mut HeaderMap) -> UnsyncBoxBody
             content.truncate(*length);
             let parts = [Ok(Frame::data(Bytes::from(content))), Err(cut())];
             return BodyExt::boxed_unsync(StreamBody::new(futures_util::stream::iter(parts)));
+        }
+        Fault::Stall(length) => {
+            content.truncate(*length);
+            let part = futures_util::stream::iter([Ok(Frame::data(Bytes::from(content)))]);
+            let stream = futures_util::StreamExt::chain(part, futures_util::stream::pending());
+            return BodyExt::boxed_unsync(StreamBody::new(stream));
+        }
+        Fault::Trickle(wait) => {
+            let (bytes, wait) = (futures_util::stream::iter(content), *wait);
+            let stream = futures_util::StreamExt::then(bytes, move |byte| async move {
+                tokio::time::sleep(wait).await;
+                Ok(Frame::data(Bytes::from(vec![byte])))
+            });
+            return BodyExt::boxed_unsync(StreamBody::new(stream));
         }
         Fault::Truncate(length) => content.truncate(*length),
         Fault::Corrupt => {

@@ -4,6 +4,8 @@
 mod auth;
 mod blobs;
 mod contents;
+mod copy;
+mod delete;
 mod embedded;
 mod environment;
 mod manifests;

@@ -23,6 +23,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) login: Option<(&'a str, &'a str)>,
     /// Speaks HTTPS with this certificate.
     pub(crate) certificate: Option<&'a Certificate>,
+    /// Deletes nothing.
+    pub(crate) keeps_all: bool,
 }
 
 impl DockerRegistry {
@@ -71,8 +73,9 @@ fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> St
     let mut text = format!(
         "version: 0.1\n\
          log: {{level: error}}\n\
-         storage:\n  delete: {{enabled: true}}\n  filesystem: {{rootdirectory: {}}}\n\
+         storage:\n  delete: {{enabled: {}}}\n  filesystem: {{rootdirectory: {}}}\n\
          http:\n  addr: {address}\n  secret: test\n",
+        !setup.keeps_all,
         storage.display()
     );
     if let Some(certificate) = setup.certificate {

@@ -137,7 +137,7 @@ async fn build(
             written_credentials()
         },
         secrets,
-        external: ExternalImages::default(),
+        external: ExternalImages::new(session.settings.roots.clone()),
         keep: if bases.is_embedded() {
             Keep::Image
         } else {

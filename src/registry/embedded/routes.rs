@@ -2,6 +2,7 @@
 //! handlers. Paths are read from their end, so that a repository may be called `blobs`.
 
 use std::collections::BTreeMap;
+use std::io::Error;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,7 +20,7 @@ use super::meta::Meta;
 use super::store::Store;
 use super::uploads::Uploads;
 use super::{EmbeddedError, blobs};
-use crate::model::Digest;
+use crate::model::{Digest, is_tag};
 
 /// The parameters of a query.
 pub(super) type Parameters = BTreeMap<String, String>;
@@ -103,6 +104,9 @@ async fn answer(shared: &Shared, target: &Target, request: Request) -> Result<Re
             let body = whole(body).await?;
             manifest::put_manifest(ferro, name, which, &head.headers, body).await
         }
+        (What::Manifest(tag), "DELETE") if is_tag(tag) => {
+            return delete_tag(&shared.store, name, tag).await;
+        }
         (What::Manifest(which), "DELETE") => manifest::delete_manifest(ferro, name, which).await,
         (What::Tags, "GET") => tags::list_tags(ferro, name, &parameters).await,
         (What::Referrers(subject), "GET") => {
@@ -116,6 +120,18 @@ async fn answer(shared: &Shared, target: &Target, request: Request) -> Result<Re
         }
     };
     Ok(own_up(&method, response))
+}
+
+/// ferro has no deletion of tags.
+async fn delete_tag(store: &Store, name: &str, tag: &str) -> Result<Response, OciError> {
+    let (store, name, owned) = (store.clone(), name.to_owned(), tag.to_owned());
+    let done = tokio::task::spawn_blocking(move || store.delete_tag(&name, &owned)).await;
+    let deleted = done.map_err(Error::other).and_then(|done| done);
+    if deleted.map_err(|cause| failed(&cause))? {
+        return Ok(StatusCode::ACCEPTED.into_response());
+    }
+    let message = format!("no tag {tag} stands in the repository");
+    Err(OciError::new(OciErrorCode::ManifestUnknown, message))
 }
 
 /// ferro answers 405 where the store cannot be read; that is a failure of ours.

@@ -173,6 +173,17 @@ impl Store {
         Ok(true)
     }
 
+    /// Forgets a tag; the manifest stays. Says whether it was there.
+    pub(super) fn delete_tag(&self, name: &str, tag: &str) -> io::Result<bool> {
+        let _lock = self.lock()?;
+        let file = self.tag_file(name, tag);
+        if self.read(&file)?.is_none() {
+            return Ok(false);
+        }
+        fs::remove_file(file)?;
+        Ok(true)
+    }
+
     /// All tags of a repository, sorted.
     pub(super) fn tags(&self, name: &str) -> io::Result<Vec<String>> {
         let files = self.names_in(&self.repository(name).join("tags"))?;

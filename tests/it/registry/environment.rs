@@ -12,12 +12,12 @@ use super::auth::TokenRegistry;
 use super::contents::round_trip;
 use super::{Embedded, client_as, quick};
 
-/// Runs the ignored test `name` of this file with variables set, and wants it to succeed.
-fn in_child(name: &str, variables: &[(&str, &str)]) {
+/// Runs the ignored test `name` of the registry's tests with variables set, and wants it to succeed.
+pub(super) fn in_child(name: &str, variables: &[(&str, &str)]) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args([
         "--exact",
-        &format!("registry::environment::{name}"),
+        &format!("registry::{name}"),
         "--ignored",
         "--nocapture",
     ]);
@@ -53,6 +53,7 @@ async fn dockers_configuration_and_the_systems_certificates_are_honoured() {
     let registry = DockerRegistry::start_with(&Setup {
         login: Some(("ann", "password")),
         certificate: Some(&certificate),
+        ..Setup::default()
     });
     let base = format!("https://{}", registry.base("acme"));
     let authority = certificate.authority.to_str().unwrap();
@@ -75,7 +76,7 @@ async fn dockers_configuration_and_the_systems_certificates_are_honoured() {
     ] {
         let config = docker_config(&config);
         in_child(
-            "child_that_asks",
+            "environment::child_that_asks",
             &[
                 ("TEST_BASE", &base),
                 ("TEST_OUTCOME", outcome),
@@ -86,7 +87,7 @@ async fn dockers_configuration_and_the_systems_certificates_are_honoured() {
     }
     let other = Certificate::make();
     in_child(
-        "child_that_asks",
+        "environment::child_that_asks",
         &[
             ("TEST_BASE", &base),
             ("TEST_OUTCOME", "registry-unreachable"),
@@ -105,7 +106,7 @@ async fn identity_tokens_are_exchanged() {
     let base = registry.base.clone();
     let child = move || {
         in_child(
-            "child_that_asks",
+            "environment::child_that_asks",
             &[
                 ("TEST_BASE", &base),
                 ("TEST_OUTCOME", "ok"),
@@ -125,7 +126,7 @@ async fn proxies_are_honoured_but_not_for_loopback() {
     let child = move || {
         for base in [base.as_str(), "http://registry.invalid/acme"] {
             in_child(
-                "child_that_asks",
+                "environment::child_that_asks",
                 &[
                     ("TEST_BASE", base),
                     ("TEST_OUTCOME", "ok"),

@@ -7,7 +7,7 @@ use waybill::registry::{Base, Client, Credentials, Options};
 
 use crate::front::{self, Fault, Front, Rule};
 
-use super::{Embedded, client, manifest_of, put, quick};
+use super::{Embedded, OCI_MANIFEST, client, manifest_of, put, quick};
 
 /// What a client should make of a fault.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,13 +187,113 @@ async fn silence_is_not_waited_out() {
     };
     let base: Base = front.base("acme").parse().unwrap();
     let client = Client::new(base, Credentials::Anonymous, options).unwrap();
-    let silence = Rule::on("GET", "/manifests/").does(Fault::Delay(Duration::from_secs(30)));
-    front.add(silence.clone().times(1));
-    assert_eq!(look_up_by(&client, &front).await, Outcome::Found(2));
-    front.reset();
-    front.add(silence);
+    for fault in [
+        Fault::Delay(Duration::from_secs(30)),
+        Fault::Stall(10),
+        // Never silent for long, and never at an end.
+        Fault::Trickle(Duration::from_millis(30)),
+    ] {
+        let silence = Rule::on("GET", "/manifests/").does(fault.clone());
+        front.reset();
+        front.add(silence.clone().times(1));
+        let outcome = look_up_by(&client, &front).await;
+        assert_eq!(outcome, Outcome::Found(2), "{fault:?}");
+        front.reset();
+        front.add(silence);
+        let outcome = look_up_by(&client, &front).await;
+        let expected = Outcome::Error("registry-unreachable", 5);
+        assert_eq!(outcome, expected, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn patience_ends() {
+    let registry = Embedded::start().await;
+    let front = Front::start(registry.address());
+    let again = Fault::status(429).header("retry-after", "1");
+    front.add(Rule::on("GET", "/manifests/").does(again));
+    let options = Options {
+        attempts: 100,
+        patience: Duration::from_millis(2500),
+        ..quick()
+    };
+    let base: Base = front.base("acme").parse().unwrap();
+    let client = Client::new(base, Credentials::Anonymous, options).unwrap();
+    let start = Instant::now();
     let outcome = look_up_by(&client, &front).await;
-    assert_eq!(outcome, Outcome::Error("registry-unreachable", 5));
+    assert_eq!(outcome, Outcome::Error("registry-throttled", 3));
+    assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn what_was_just_put_is_never_absent() {
+    let registry = Embedded::start().await;
+    let front = Front::start(registry.address());
+    let own = client(&front.base("acme"));
+    let digest = put(&own, "api", "t", b"x").await;
+    let stranger = || client(&front.base("acme"));
+    let unknown = || Fault::error(404, "MANIFEST_UNKNOWN", "");
+    for (fault, times, outcome, of_others) in [
+        (unknown(), 2, Outcome::Found(3), Outcome::Absent(1)),
+        (
+            unknown(),
+            99,
+            Outcome::Error("push-not-shown", 5),
+            Outcome::Absent(1),
+        ),
+        (
+            Fault::status(404),
+            1,
+            Outcome::Found(2),
+            Outcome::Error("registry-refused", 1),
+        ),
+    ] {
+        for (client, expected) in [(&own, outcome), (&stranger(), of_others)] {
+            front.reset();
+            front.add(
+                Rule::on("GET", "/manifests/")
+                    .times(times)
+                    .does(fault.clone()),
+            );
+            assert_eq!(
+                look_up_by(client, &front).await,
+                expected,
+                "{fault:?} {times}"
+            );
+        }
+    }
+    // By HEAD too, and not for other tags.
+    front.reset();
+    front.add(Rule::on("HEAD", "/manifests/").does(Fault::status(404)));
+    front.add(Rule::on("GET", "/manifests/").times(1).does(unknown()));
+    assert_eq!(own.digest_of("api", "t").await.unwrap(), Some(digest));
+    assert_eq!(own.manifest("api", "other").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn parts_that_were_just_put_are_waited_for() {
+    let registry = Embedded::start().await;
+    let front = Front::start(registry.address());
+    let bytes = manifest_of(b"x");
+    for code in ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"] {
+        front.reset();
+        let own = client(&front.base("acme"));
+        own.put_blob("api", "x".into()).await.unwrap();
+        let missing = Rule::on("PUT", "/manifests/").does(Fault::error(404, code, ""));
+        front.add(missing.clone().times(2));
+        let done = own.put_manifest("api", "t", OCI_MANIFEST, bytes.clone());
+        assert!(done.await.is_ok(), "{code}");
+        front.reset();
+        front.add(missing);
+        let done = own.put_manifest("api", "t", OCI_MANIFEST, bytes.clone());
+        assert_eq!(done.await.unwrap_err().code(), "registry-refused");
+        assert_eq!(front.count("PUT", front::Kind::Manifest), 5);
+        // One that put nothing there has nothing to wait for.
+        let stranger = client(&front.base("acme"));
+        let done = stranger.put_manifest("api", "t", OCI_MANIFEST, bytes.clone());
+        assert_eq!(done.await.unwrap_err().code(), "registry-refused");
+        assert_eq!(front.count("PUT", front::Kind::Manifest), 6);
+    }
 }
 
 #[tokio::test]
