@@ -11,7 +11,7 @@ use super::engine::{BuildEvent, Engine, EngineError, ImageBuild, Login, Secret};
 use super::external::{ExternalImages, login};
 use super::tar::ContextStream;
 use super::{Context, engine};
-use crate::dockerfile::Image;
+use crate::dockerfile::{Dockerfile, Image};
 use crate::event::{Phase, StepState};
 use crate::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
 use crate::gather::{CommitFacts, ProjectUses, RELEASE_TAG_ARGUMENT, project_uses};
@@ -133,7 +133,8 @@ impl ImageBuilder {
         let mut durations = BTreeMap::new();
         progress(Progress::Phase(Phase::Build));
         let started = Instant::now();
-        let image = self.run(&request, &source, progress).await?;
+        let image = self.run(&request, &source, progress).await;
+        let image = image.map_err(|error| with_place(error, &source.dockerfile, &uses))?;
         durations.insert("build".to_owned(), milliseconds(started));
         progress(Progress::Phase(Phase::Push));
         let started = Instant::now();
@@ -383,6 +384,24 @@ impl Source {
             context.write(&repository, out)
         })
     }
+}
+
+/// The failure that an engine's error is, with the place of the instruction that failed, where it
+/// can be told. `sent` is the Dockerfile that was built: its lines are those of the commit's.
+fn with_place(error: EngineError, sent: &[u8], uses: &ProjectUses) -> Failure {
+    let place = match &error {
+        EngineError::BuildFailed {
+            step: Some(step), ..
+        } => Dockerfile::parse(uses.dockerfile.path(), sent)
+            .ok()
+            .and_then(|sent| sent.location_of_step(step)),
+        _ => None,
+    };
+    let mut failure = Failure::from(error);
+    if let (Some(problem), Some(place)) = (failure.problems.first_mut(), place) {
+        problem.location = Some(place);
+    }
+    failure
 }
 
 /// An engine's event as the executor's; `steps` holds the names of steps by id.

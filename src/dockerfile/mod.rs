@@ -8,6 +8,7 @@
 //! - [`Dockerfile::parse`], then [`Dockerfile::references`]: the images by place;
 //! - [`ReferenceRules::classify`]: which of them are projects;
 //! - [`Dockerfile::rewrite`]: with digests in their place;
+//! - [`Dockerfile::location_of_step`]: where the instruction stands that failed;
 //! - [`IgnoreFile`]: which files the context leaves out;
 //! - [`lint()`]: what `check` says about a Dockerfile.
 
@@ -23,6 +24,7 @@ mod mount;
 mod name;
 mod reference;
 mod shell;
+mod step;
 mod variables;
 
 use std::collections::BTreeSet;
@@ -66,6 +68,8 @@ pub struct Stage {
     pub platform: Option<String>,
     /// Its instructions, without those that are of no matter here.
     pub instructions: Vec<Instruction>,
+    /// The instructions that a build counts as steps, whole.
+    steps: Vec<Text>,
 }
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
@@ -105,6 +109,7 @@ impl Dockerfile {
         for line in &lines {
             let parsed = instruction::parse(line, dockerfile.escape)?;
             dockerfile.take(parsed, line.offset(0))?;
+            dockerfile.count(line);
         }
         if dockerfile.stages.is_empty() {
             return Err(("there is no FROM".into(), start));
@@ -120,6 +125,7 @@ impl Dockerfile {
                 base: from.base,
                 platform: from.platform,
                 instructions: Vec::new(),
+                steps: Vec::new(),
             }),
             (Parsed::Instruction(instruction), Some(stage)) => stage.instructions.push(instruction),
             (Parsed::Instruction(Instruction::Arguments(arguments)), None) => {
@@ -131,6 +137,17 @@ impl Dockerfile {
             }
         }
         Ok(())
+    }
+
+    fn count(&mut self, line: &line::Line) {
+        if let Some(stage) = self.stages.last_mut()
+            && step::is_step(&command::Command::split(line.text(), 0).keyword)
+        {
+            stage.steps.push(Text {
+                text: line.text().to_owned(),
+                span: line.span(0..line.text().len()),
+            });
+        }
     }
 
     /// Where the file stands in the repository.

@@ -85,7 +85,8 @@ fn what_fails_comes_last_and_whole_and_its_log_is_kept() {
     let shop = Shop::new(&[
         (
             "api",
-            "FROM base\nRUN echo the last words; exit 7\n",
+            "# Says much.\nFROM base\nRUN true \\\n  # and\n  true\n\n\
+             RUN echo the last words; exit 7\nRUN true\n",
             json!({}),
         ),
         ("front", "FROM api\n", json!({"dependencies": ["api"]})),
@@ -94,12 +95,13 @@ fn what_fails_comes_last_and_whole_and_its_log_is_kept() {
     let ran = shop.build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     let lines: Vec<&str> = ran.err.lines().collect();
-    let end = lines[lines.len() - 4..].join("\n");
+    let end = lines[lines.len() - 5..].join("\n");
     assert_eq!(
         end,
         "api | the last words\n\
-         api | [2/2] RUN echo the last words; exit 7: failed\n\
-         error[build-failed]: api: '[2/2] RUN echo the last words; exit 7' failed with exit code 7\n\
+         api | [3/4] RUN echo the last words; exit 7: failed\n\
+         error[build-failed]: api: '[3/4] RUN echo the last words; exit 7' failed with exit code 7\n\
+         \u{20} --> api/Dockerfile:7:1\n\
          \u{20} hint: its output stands above, and in the build's log",
     );
     assert!(
