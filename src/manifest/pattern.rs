@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
+use regex_syntax::ast::ErrorKind;
 use regex_syntax::hir::{Hir, HirKind, Look};
 
 use crate::model::RepoPath;
@@ -33,6 +34,8 @@ pub struct PatternError {
     pub message: String,
     /// 0-based offset of the fault in the pattern's text, in bytes.
     pub offset: usize,
+    /// What to write instead.
+    pub hint: &'static str,
 }
 
 impl Pattern {
@@ -58,6 +61,7 @@ impl Pattern {
             let regex = compile(text).map_err(|error| PatternError {
                 message: error.to_string(),
                 offset: 0,
+                hint: "repetitions multiply: count to less, or write * or + for any number",
             })?;
             let _ = pattern.0.regex.set(regex);
         }
@@ -212,14 +216,67 @@ fn is_normal(directory: &[u8]) -> bool {
 }
 
 fn syntax_error(error: &regex_syntax::Error) -> PatternError {
-    let (message, offset) = match error {
-        regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span().start.offset),
-        regex_syntax::Error::Translate(error) => {
-            (error.kind().to_string(), error.span().start.offset)
+    match error {
+        regex_syntax::Error::Parse(error) => PatternError {
+            message: error.kind().to_string(),
+            offset: error.span().start.offset,
+            hint: hint(error.kind()),
+        },
+        regex_syntax::Error::Translate(error) => PatternError {
+            message: error.kind().to_string(),
+            offset: error.span().start.offset,
+            hint: BYTES,
+        },
+        other => PatternError {
+            message: other.to_string(),
+            offset: 0,
+            hint: SYNTAX,
+        },
+    }
+}
+
+const SYNTAX: &str = "patterns are regexes as the Rust crate `regex` has them, searched in the path \
+    from the repository's root";
+
+const BYTES: &str = "patterns match bytes and know no Unicode classes: write the characters, or \
+    leave them to .*";
+
+/// What to write instead, by what people bring along from grep, globs and other regexes.
+fn hint(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::UnsupportedLookAround => {
+            "patterns have no look-around: match more, and leave files out with ignorePatterns"
         }
-        other => (other.to_string(), 0),
-    };
-    PatternError { message, offset }
+        ErrorKind::UnsupportedBackreference => {
+            "patterns have no back-references: write the alternatives out, as (a/a|b/b)"
+        }
+        ErrorKind::GroupUnclosed | ErrorKind::GroupUnopened => {
+            "( and ) come in pairs and group; \\( and \\) are the characters, and no groups as in grep"
+        }
+        ErrorKind::RepetitionMissing => {
+            "this is a regex and no glob: write .* for any text, and [*], [+] or [?] for the \
+             character"
+        }
+        ErrorKind::RepetitionCountInvalid
+        | ErrorKind::RepetitionCountDecimalEmpty
+        | ErrorKind::RepetitionCountUnclosed => {
+            "{2,3} counts repetitions: write (a|b) for alternatives, and [{] for the character"
+        }
+        ErrorKind::ClassUnclosed => "a class ends with ]: write [[] for the character itself",
+        ErrorKind::ClassRangeInvalid
+        | ErrorKind::ClassRangeLiteral
+        | ErrorKind::ClassEscapeInvalid => {
+            "a range in brackets goes upwards: put - first or last to mean the character"
+        }
+        ErrorKind::EscapeUnrecognized => {
+            "this escape has no meaning: write the character alone, or in brackets"
+        }
+        ErrorKind::EscapeUnexpectedEof => {
+            r"\ at the end escapes nothing: write \\ for the character itself"
+        }
+        ErrorKind::UnicodeClassInvalid => BYTES,
+        _ => SYNTAX,
+    }
 }
 
 #[cfg(test)]
@@ -286,5 +343,27 @@ mod tests {
     fn refuses_with_a_position() {
         assert_eq!(Pattern::parse("ab(").unwrap_err().offset, 2);
         assert!(Pattern::parse("(a{1000}){1000}").is_err());
+    }
+
+    #[test]
+    fn refuses_with_what_to_write_instead() {
+        for (text, hint) in [
+            ("^a/(?!b)", "no look-around"),
+            (r"(a)\1", "no back-references"),
+            (r"^\(a|b)", "no groups as in grep"),
+            ("^(a", "come in pairs"),
+            ("*.md", "no glob"),
+            ("x{a,b}", "(a|b) for alternatives"),
+            ("[a", "write [[]"),
+            ("[z-a]", "put - first"),
+            (r"\y", "has no meaning"),
+            ("a\\", "at the end"),
+            (r"\p{Greek}", "know no Unicode"),
+            ("(a{1000}){1000}", "repetitions multiply"),
+            ("(?z)a", "the Rust crate"),
+        ] {
+            let error = Pattern::parse(text).unwrap_err();
+            assert!(error.hint.contains(hint), "{text}: {error:?}");
+        }
     }
 }

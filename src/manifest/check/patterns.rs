@@ -113,10 +113,8 @@ fn read_one(context: &mut Context, text: &str) -> Result<(Pattern, Option<At>), 
     }
     let pattern = Pattern::parse(text).map_err(|error| {
         let message = format!("'{text}' is no valid pattern: {error}");
-        (
-            Some(error.offset),
-            Box::new(Problem::error("bad-pattern", message)),
-        )
+        let problem = Problem::error("bad-pattern", message).hint(error.hint);
+        (Some(error.offset), Box::new(problem))
     })?;
     context.parsed.insert(text.to_owned(), pattern.clone());
     Ok((pattern, warn_of_grep_style(text)))
