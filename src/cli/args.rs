@@ -50,7 +50,7 @@ pub(super) struct Global {
     /// A file of certificates in PEM to trust besides the system's, for registries with a private
     /// authority.
     #[arg(long, value_name = "FILE", global = true, env = "WAYBILL_REGISTRY_CA")]
-    pub(super) registry_ca: Option<PathBuf>,
+    pub(super) registry_ca: Option<String>,
     /// The commit, by any name that git knows [default: HEAD].
     #[arg(long, value_name = "REV", global = true, env = "WAYBILL_COMMIT")]
     pub(super) commit: Option<String>,

@@ -1,6 +1,6 @@
 //! What the command line and the environment mean, settled once.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::Global;
@@ -109,8 +109,8 @@ fn is_ci() -> bool {
 }
 
 /// The content of the file of certificates; an empty name is none.
-fn roots(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
-    let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else {
+fn roots(file: Option<&str>) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(file) = file.filter(|file| !file.is_empty()) else {
         return Ok(None);
     };
     let read = std::fs::read(file).map_err(|cause| cause.to_string());
@@ -123,10 +123,7 @@ fn roots(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
         }
     });
     pem.map(Some).map_err(|why| {
-        let message = format!(
-            "the certificates in {} cannot be used: {why}",
-            file.display()
-        );
+        let message = format!("the certificates in {file} cannot be used: {why}");
         let problem = Problem::error("invalid-registry-ca", message)
             .hint("--registry-ca takes a file of certificates, each between BEGIN and END lines");
         Failure::new(Class::Usage, problem)

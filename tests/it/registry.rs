@@ -11,6 +11,7 @@ mod environment;
 mod manifests;
 mod retries;
 mod tags;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,10 +1,12 @@
 //! Servers that tests start for themselves: real registries, and certificates for them.
 
 use std::fs;
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::sync::{Arc, Mutex};
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -23,6 +25,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) login: Option<(&'a str, &'a str)>,
     /// Speaks HTTPS with this certificate.
     pub(crate) certificate: Option<&'a Certificate>,
+    /// Takes tokens of this issuer only.
+    pub(crate) issuer: Option<&'a Issuer<'a>>,
     /// Deletes nothing.
     pub(crate) keeps_all: bool,
 }
@@ -96,12 +100,69 @@ fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> St
         text += "auth:\n  htpasswd:\n    realm: test\n";
         text.extend([format!("    path: {}\n", file.display())]);
     }
+    if let Some(issuer) = setup.issuer {
+        let (realm, keys) = (issuer.realm, issuer.certificate.authority.display());
+        text += "auth:\n  token:\n    service: the registry\n    issuer: the tests\n";
+        text.extend([format!("    realm: {realm}\n    rootcertbundle: {keys}\n")]);
+    }
     text
 }
 
-/// A certificate authority made for one test, and a certificate of it for 127.0.0.1.
+/// A proxy that tunnels: whatever host is asked for, it connects to one address.
+pub(crate) struct Tunnel {
+    pub(crate) address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Tunnel {
+    pub(crate) fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&asked);
+        // Ends with the tests' process.
+        spawn(move || {
+            for client in listener.incoming() {
+                let kept = Arc::clone(&kept);
+                spawn(move || tunnel(&client?, target, &kept));
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// The hosts that it was asked to connect to since this was last asked.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+fn tunnel(client: &TcpStream, target: SocketAddr, asked: &Mutex<Vec<String>>) -> io::Result<()> {
+    let mut lines = BufReader::new(client.try_clone()?).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let host = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    asked.lock().unwrap().push(host);
+    // The client says nothing more before it is answered.
+    lines.find(|line| line.as_ref().is_ok_and(String::is_empty));
+    let server = TcpStream::connect(target)?;
+    (&*client).write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+    spawn(move || io::copy(&mut from, &mut to));
+    io::copy(&mut &server, &mut &*client).map(|_| ())
+}
+
+/// Who gives tokens for a registry.
+pub(crate) struct Issuer<'a> {
+    /// The address of its server.
+    pub(crate) realm: &'a str,
+    /// Tokens are signed with its authority's key.
+    pub(crate) certificate: &'a Certificate,
+}
+
+/// A certificate authority made for one test, and a certificate of it for 127.0.0.1 and for
+/// `registry.invalid`.
 pub(crate) struct Certificate {
     pub(crate) authority: PathBuf,
+    pub(crate) authority_key: PathBuf,
     pub(crate) server: PathBuf,
     pub(crate) key: PathBuf,
     _directory: TempDir,
@@ -113,11 +174,15 @@ impl Certificate {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let extensions = path("extensions");
-        fs::write(&extensions, "subjectAltName=IP:127.0.0.1\n").unwrap();
+        fs::write(
+            &extensions,
+            "subjectAltName=IP:127.0.0.1,DNS:registry.invalid\n",
+        )
+        .unwrap();
         openssl(
             directory.path(),
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-             -subj /CN=authority -keyout authority.key -out authority.pem",
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority \
+             -keyout authority.key -out authority.pem",
         );
         openssl(
             directory.path(),
@@ -131,6 +196,7 @@ impl Certificate {
         );
         Self {
             authority: path("authority.pem"),
+            authority_key: path("authority.key"),
             server: path("server.pem"),
             key: path("server.key"),
             _directory: directory,

@@ -1,12 +1,15 @@
 //! What comes from the environment: Docker's configuration, certificates, proxies.
 
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 use waybill::registry::{Base, Client, Credentials, Options};
 
 use crate::front::{Fault, Front, Rule};
-use crate::servers::{Certificate, DockerRegistry, Setup};
+use crate::program::{command, run};
+use crate::repo::Repo;
+use crate::servers::{Certificate, DockerRegistry, Setup, Tunnel};
 
 use super::auth::TokenRegistry;
 use super::contents::round_trip;
@@ -28,7 +31,8 @@ pub(super) fn in_child(name: &str, variables: &[(&str, &str)]) {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && text.contains("1 passed"),
-        "{text}"
+        "{variables:?}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
     );
 }
 
@@ -171,4 +175,144 @@ async fn https_needs_a_certificate_that_is_trusted() {
     };
     let made = Client::new(base, Credentials::Anonymous, broken);
     assert_eq!(made.unwrap_err().code(), "registry-tls");
+}
+
+/// A credential helper in a directory of its own, which answers for one host.
+fn helper(name: &str, script: &str) -> TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(format!("docker-credential-{name}"));
+    std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    directory
+}
+
+#[tokio::test]
+async fn credential_helpers_are_asked() {
+    let registry = DockerRegistry::start_with(&Setup {
+        login: Some(("ann", "password")),
+        ..Setup::default()
+    });
+    let (host, base) = (registry.address.to_string(), registry.base("acme"));
+    let answer = |secret: &str| {
+        format!(
+            "test \"$1\" = get && host=$(cat) && test \"$host\" = {host} && \
+             echo '{{\"ServerURL\": \"{host}\", \"Username\": \"ann\", \"Secret\": \"{secret}\"}}'"
+        )
+    };
+    let chosen = serde_json::json!({"credHelpers": {&host: "tests"}});
+    let store = serde_json::json!({"credsStore": "tests"});
+    for (config, script, outcome) in [
+        (&chosen, answer("password"), "ok"),
+        (&store, answer("password"), "ok"),
+        (&chosen, answer("wrong"), "credential-refused"),
+        (
+            &chosen,
+            "echo credentials not found in native keychain; exit 1".into(),
+            "credential-missing",
+        ),
+        (
+            &chosen,
+            "echo locked >&2; exit 1".into(),
+            "credential-helper",
+        ),
+        (&chosen, "echo nonsense".into(), "credential-helper"),
+        (&store, "exit 0".into(), "credential-helper"),
+    ] {
+        let directory = helper("tests", &script);
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", directory.path().display());
+        let config = docker_config(config);
+        in_child(
+            "environment::child_that_asks",
+            &[
+                ("TEST_BASE", &base),
+                ("TEST_OUTCOME", outcome),
+                ("DOCKER_CONFIG", config.path().to_str().unwrap()),
+                ("PATH", &path),
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn https_goes_through_a_tunnel_where_a_proxy_is_set() {
+    let certificate = Certificate::make();
+    let registry = DockerRegistry::start_with(&Setup {
+        certificate: Some(&certificate),
+        ..Setup::default()
+    });
+    let tunnel = Tunnel::start(registry.address);
+    let port = registry.address.port();
+    let far = format!("https://registry.invalid:{port}/acme");
+    let near = format!("https://{}", registry.base("acme"));
+    let proxy = format!("http://{}", tunnel.address);
+    let ask = |base: &str, outcome: &str, variables: &[(&str, &str)]| {
+        let authority = certificate.authority.to_str().unwrap();
+        let mut all = vec![
+            ("TEST_BASE", base),
+            ("TEST_OUTCOME", outcome),
+            ("DOCKER_CONFIG", "/nowhere"),
+            ("SSL_CERT_FILE", authority),
+        ];
+        all.extend(variables);
+        in_child("environment::child_that_asks", &all);
+        tunnel.asked()
+    };
+    let target = format!("registry.invalid:{port}");
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
+        assert_eq!(
+            ask(&far, "ok", &[(name, &proxy)]),
+            [target.as_str()],
+            "{name}"
+        );
+    }
+    let without = [
+        ("HTTPS_PROXY", proxy.as_str()),
+        ("NO_PROXY", "other,registry.invalid"),
+    ];
+    assert_eq!(ask(&far, "registry-unreachable", &without), [""; 0]);
+    assert_eq!(ask(&near, "ok", &[("HTTPS_PROXY", &proxy)]), [""; 0]);
+    // A proxy that is not there is an error, and nothing goes around it.
+    let nowhere = format!("http://{}", crate::servers::free_address());
+    let dead = [("HTTPS_PROXY", nowhere.as_str())];
+    assert_eq!(ask(&far, "registry-unreachable", &dead), [""; 0]);
+}
+
+#[test]
+fn a_private_authority_is_trusted_by_flag_and_variable() {
+    let certificate = Certificate::make();
+    let registry = DockerRegistry::start_with(&Setup {
+        certificate: Some(&certificate),
+        ..Setup::default()
+    });
+    let repo = Repo::new();
+    repo.write("build_manifest.json", r#"{"version": 1, "projects": {}}"#);
+    repo.commit("First");
+    let base = format!("https://{}", registry.base("acme"));
+    let (authority, key) = (&certificate.authority, &certificate.key);
+    let init = |arguments: &[&str], variable: Option<&Path>| {
+        let mut command = command(&repo);
+        command.args(["--json", "registry", "init", "--registry", &base]);
+        command.args(arguments);
+        command.envs(variable.map(|file| ("WAYBILL_REGISTRY_CA", file)));
+        let ran = run(&mut command);
+        let json = ran.json();
+        let code = json["errors"][0]["code"].as_str().map(str::to_owned);
+        (ran.code, code.unwrap_or_default())
+    };
+    let flag = ["--registry-ca", authority.to_str().unwrap()];
+    let wrong = |code: &str| (2, code.to_owned());
+    assert_eq!(init(&[], None), (3, "registry-unreachable".to_owned()));
+    assert_eq!(init(&[], Some(key)), wrong("invalid-registry-ca"));
+    assert_eq!(
+        init(&["--registry-ca", "/nowhere"], None),
+        wrong("invalid-registry-ca")
+    );
+    assert_eq!(init(&flag, None), (0, String::new()));
+    assert_eq!(init(&[], Some(authority)), (0, String::new()));
+    assert_eq!(
+        init(&[], Some(Path::new(""))),
+        (3, "registry-unreachable".to_owned())
+    );
 }
