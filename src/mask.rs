@@ -1,8 +1,36 @@
-//! Secrets kept out of output: a stream of bytes with every secret value replaced.
+//! Secrets kept out of output: values that are never printed, and streams of bytes with every
+//! secret value replaced.
 
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::problem::Problem;
+
+/// A value that no error, log or debug output shows: a text, or bytes.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Secret<T = String>(T);
+
+impl<T> Secret<T> {
+    /// Takes a secret into custody.
+    pub fn new(value: impl Into<T>) -> Self {
+        Self(value.into())
+    }
+}
+
+impl<T: Deref> Secret<T> {
+    /// The secret itself, for the one that it is meant for.
+    pub fn reveal(&self) -> &T::Target {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
 
 /// What stands in place of a secret.
 const MASK: &[u8] = b"***";
@@ -66,8 +94,8 @@ impl Secrets {
     }
 }
 
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secrets({})", self.values.len())
     }
 }
@@ -157,6 +185,13 @@ mod tests {
         let masked = secrets(&["hunter22"]).mask_problem(problem);
         assert_eq!(masked.message, "said ***");
         assert_eq!(masked.hint.as_deref(), Some("not ***"));
+    }
+
+    #[test]
+    fn a_secret_shows_only_when_asked() {
+        let (text, bytes): (Secret, Secret<Vec<u8>>) = (Secret::new("word"), Secret::new("word"));
+        assert_eq!(format!("{text:?} {bytes:?}"), "[secret] [secret]");
+        assert_eq!((text.reveal(), bytes.reveal()), ("word", &b"word"[..]));
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! External images: their digests, asked for once a run.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 
-use super::engine::{Login, Secret};
 use crate::model::Digest;
-use crate::registry::{Client, Credentials, ImageReference, Options, RegistryError};
+use crate::registry::{Client, Credentials, ImageReference, Options};
 
 /// The digests of external images, each asked for once.
 #[derive(Debug, Default)]
 pub struct ExternalImages {
-    known: Mutex<BTreeMap<String, Option<Pinned>>>,
+    known: Mutex<BTreeMap<String, Arc<OnceCell<Option<Pinned>>>>>,
     roots: Option<Vec<u8>>,
 }
 
@@ -38,13 +38,12 @@ impl ExternalImages {
     /// The image by digest, where its registry answers. An image that only the engine knows, or
     /// whose registry cannot be asked from here, is left as written: the engine has the last word.
     pub async fn pin(&self, name: &str) -> Option<Pinned> {
-        let mut known = self.known.lock().await;
-        if let Some(pinned) = known.get(name) {
-            return pinned.clone();
-        }
-        let pinned = ask(name, self.roots.clone()).await;
-        known.insert(name.to_owned(), pinned.clone());
-        pinned
+        let cell = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.entry(name.to_owned()).or_default())
+        };
+        let asked = cell.get_or_init(|| ask(name, self.roots.clone()));
+        asked.await.clone()
     }
 }
 
@@ -72,15 +71,56 @@ async fn ask(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Pinned> {
     })
 }
 
-/// What the engine needs to talk with a registry. A credential that is configured and cannot be had
-/// is an error: nothing goes out anonymously in its place.
-pub(super) async fn login(
-    credentials: &Credentials,
-    host: &str,
-) -> Result<Option<Login>, RegistryError> {
-    let login = credentials.login(host).await?;
-    Ok(login.map(|(username, password)| Login::Password {
-        username,
-        password: Secret::new(password.reveal()),
-    }))
+/// The registry's host, and port where it has one, that an image comes from: Docker Hub's where
+/// none stands in front. `None` for what is no reference.
+pub(super) fn host_of(reference: &str) -> Option<String> {
+    let image: ImageReference = reference.parse().ok()?;
+    Some(image.registry().ok()?.host().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_host_comes_from_docker_hub() {
+        let digest = Digest::of(b"");
+        for (reference, host) in [
+            ("debian", "docker.io"),
+            ("debian:12", "docker.io"),
+            (&format!("debian@{digest}"), "docker.io"),
+            ("acme/api", "docker.io"),
+            ("index.docker.io/acme/api", "docker.io"),
+            ("localhost/api", "localhost"),
+            ("127.0.0.1:5000/acme/api:1", "127.0.0.1:5000"),
+            (&format!("ghcr.io/acme/api@{digest}"), "ghcr.io"),
+        ] {
+            assert_eq!(host_of(reference).as_deref(), Some(host), "{reference}");
+        }
+        assert_eq!(host_of("No Image"), None);
+    }
+
+    #[tokio::test]
+    async fn each_is_asked_for_once_and_none_waits_for_another() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let name = format!("{}/thing:1", silent.local_addr().unwrap());
+        let images = Arc::new(ExternalImages::default());
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let (images, name) = (Arc::clone(&images), name.clone());
+            asking.spawn(async move { images.pin(&name).await });
+        }
+        // The registry has the request, and says nothing.
+        let _connection = silent.accept().await.unwrap();
+        let second = timeout(Duration::from_millis(300), silent.accept()).await;
+        assert!(second.is_err(), "it was asked twice");
+        let other = format!("example.com/thing@{}", Digest::of(b""));
+        let pinned = timeout(Duration::from_secs(2), images.pin(&other)).await;
+        assert_eq!(pinned.unwrap().unwrap().reference, other);
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::engine::{BuildEvent, Engine, EngineError, ImageBuild, Login, Secret};
-use super::external::{ExternalImages, login};
+use super::engine::{BuildEvent, Engine, EngineError, ImageBuild};
+use super::external::{ExternalImages, host_of};
 use super::tar::ContextStream;
 use super::{Context, engine};
 use crate::dockerfile::{Dockerfile, Image};
@@ -18,9 +18,10 @@ use crate::gather::{CommitFacts, ProjectUses, RELEASE_TAG_ARGUMENT, project_uses
 use crate::git::Repository;
 use crate::ledger::names;
 use crate::manifest::{LayerCache, Project};
+use crate::mask::Secret;
 use crate::model::Digest;
 use crate::problem::{Class, Failure, Problem};
-use crate::registry::{Base, Client, Credentials, RegistryError};
+use crate::registry::{Base, Client, Credential, Credentials, RegistryError};
 
 /// Builds images of one commit.
 pub struct ImageBuilder {
@@ -122,7 +123,7 @@ impl ImageBuilder {
             no_cache: !job.use_engine_cache,
             tag: format!("waybill-build/{}:{}", job.project, unique_tag()?),
             secrets: self.secrets(project)?,
-            logins: self.logins(job, &external).await?,
+            logins: self.logins(job, &uses).await?,
         };
         let source = Source {
             repository: Arc::clone(&self.repository),
@@ -147,10 +148,7 @@ impl ImageBuilder {
         self.clean(job, &image, &request.tag).await;
         Ok(Pushed {
             image: digest?,
-            external: external
-                .into_iter()
-                .map(|(name, (_, digest))| (name, digest))
-                .collect(),
+            external,
             durations,
             builder: format!(
                 "waybill {}, engine {}",
@@ -171,13 +169,13 @@ impl ImageBuilder {
             })
     }
 
-    /// The Dockerfile with a digest for each image that has one, and the external ones among them:
-    /// by name as written, the host that they come from and the digest.
+    /// The Dockerfile with a digest for each image that has one, and those of the external ones
+    /// by name as written.
     async fn pinned_dockerfile(
         &self,
         job: &Job,
         uses: &ProjectUses,
-    ) -> Result<(Vec<u8>, BTreeMap<String, (String, Digest)>), Failure> {
+    ) -> Result<(Vec<u8>, BTreeMap<String, Digest>), Failure> {
         let mut replacements = Vec::new();
         let mut external = BTreeMap::new();
         for (reference, image) in &uses.references {
@@ -194,8 +192,7 @@ impl ImageBuilder {
                     let Some(pinned) = self.external.pin(name).await else {
                         continue;
                     };
-                    let host = host_of(&pinned.reference);
-                    external.insert(name.clone(), (host, pinned.digest));
+                    external.insert(name.clone(), pinned.digest);
                     replacements.push((reference, pinned.reference));
                 }
             }
@@ -251,7 +248,7 @@ impl ImageBuilder {
         labels
     }
 
-    fn secrets(&self, project: &Project) -> Result<BTreeMap<String, Secret>, Failure> {
+    fn secrets(&self, project: &Project) -> Result<BTreeMap<String, Secret<Vec<u8>>>, Failure> {
         let mut secrets = BTreeMap::new();
         for id in &project.secrets {
             let value = self.secrets.get(id).ok_or_else(|| {
@@ -265,27 +262,30 @@ impl ImageBuilder {
         Ok(secrets)
     }
 
+    /// What the engine needs to talk with the registries of all images that go in. A credential
+    /// that is configured and cannot be had is an error: nothing goes out anonymously in its
+    /// place.
     async fn logins(
         &self,
         job: &Job,
-        external: &BTreeMap<String, (String, Digest)>,
-    ) -> Result<BTreeMap<String, Login>, RegistryError> {
+        uses: &ProjectUses,
+    ) -> Result<BTreeMap<String, Credential>, RegistryError> {
         let mut logins = BTreeMap::new();
         let own = self.client.base().host().to_owned();
-        let used = job
-            .uses
-            .values()
-            .chain(&job.cache_from)
-            .map(|reference| host_of(reference));
-        let pulled = used.chain(external.values().map(|(host, _)| host.clone()));
-        let hosts: BTreeSet<String> = pulled.chain([own.clone()]).collect();
+        let external = uses.references.iter().filter_map(|(_, image)| match image {
+            Image::External(name) => Some(name),
+            Image::Project(_) => None,
+        });
+        let pulled = job.uses.values().chain(&job.cache_from).chain(external);
+        let hosts = pulled.filter_map(|reference| host_of(reference));
+        let hosts: BTreeSet<String> = hosts.chain([own.clone()]).collect();
         for host in hosts {
             let credentials = if host == own {
                 &self.credentials
             } else {
                 &Credentials::Docker
             };
-            let login = login(credentials, &host).await?;
+            let login = credentials.resolve(&host).await?;
             logins.extend(login.map(|login| (host, login)));
         }
         Ok(logins)
@@ -316,7 +316,7 @@ impl ImageBuilder {
     async fn push(&self, job: &Job, image: &str, tag: &str) -> Result<Digest, Stopped> {
         let base: &Base = self.client.base();
         let reference = base.tagged(&job.project, tag);
-        let login = login(&self.credentials, base.host()).await?;
+        let login = self.credentials.resolve(base.host()).await?;
         self.engine.tag(image, &reference).await?;
         let pushed = self.engine.push(&reference, login.as_ref(), &|_| {}).await;
         let _ = self.engine.remove(&reference).await;
@@ -460,10 +460,6 @@ fn several_platforms(project: &Project) -> Failure {
     let problem = Problem::error("several-platforms", message)
         .hint("this version builds one platform an image; declare a project for each");
     Failure::new(Class::Usage, problem)
-}
-
-fn host_of(reference: &str) -> String {
-    reference.split('/').next().unwrap_or_default().to_owned()
 }
 
 /// A tag that no other build of this engine has.

@@ -1,6 +1,5 @@
 //! Where credentials come from, and how they are kept out of sight.
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,42 +7,16 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 
 use super::RegistryError;
 
-/// A text that no error, log or debug output may show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub use crate::mask::Secret;
 
 impl Secret {
-    /// Takes a secret into custody.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, to be sent to the one that it is meant for.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
     /// `text` without this secret.
     pub(super) fn redact(&self, text: &str) -> String {
-        if self.0.is_empty() {
+        if self.reveal().is_empty() {
             text.to_owned()
         } else {
-            text.replace(&self.0, "[secret]")
+            text.replace(self.reveal(), "[secret]")
         }
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Secret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <String as serde::Deserialize>::deserialize(deserializer).map(Self::new)
     }
 }
 
@@ -67,29 +40,24 @@ pub enum Credentials {
 }
 
 /// A credential in hand.
-#[derive(Clone, Debug)]
-pub(super) enum Credential {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A user and a password or access token.
     Basic {
+        /// The user's name.
         user: String,
+        /// The password.
         password: Secret,
     },
-    /// A refresh token (OAuth 2), good only for a token server.
+    /// A refresh token (OAuth 2), good only for a token server: what `docker login` stores of some
+    /// registries, and some credential helpers give.
     Identity(Secret),
 }
 
 impl Credentials {
-    /// The user and password for `host`, for an engine that pushes and pulls; `None` where there
-    /// are none, or only a token that is good for nothing else than a token server.
-    pub async fn login(&self, host: &str) -> Result<Option<(String, Secret)>, RegistryError> {
-        Ok(match self.resolve(host).await? {
-            Some(Credential::Basic { user, password }) => Some((user, password)),
-            Some(Credential::Identity(_)) | None => None,
-        })
-    }
-
     /// The credential for `host` (as it stands in image names), or `None` where none is
     /// configured. A configuration that names one which cannot be had is an error.
-    pub(super) async fn resolve(&self, host: &str) -> Result<Option<Credential>, RegistryError> {
+    pub async fn resolve(&self, host: &str) -> Result<Option<Credential>, RegistryError> {
         match self {
             Self::Anonymous => Ok(None),
             Self::Basic { user, password } => Ok(Some(Credential::Basic {

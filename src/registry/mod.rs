@@ -32,7 +32,7 @@ mod transport;
 pub use base::Base;
 pub use client::{Client, Put, RawManifest};
 pub use copy::{Copied, CopyOptions, Extras, Origin};
-pub use credentials::{Credentials, Secret};
+pub use credentials::{Credential, Credentials, Secret};
 pub use error::{RegistryError, RequestLine};
 pub use image::ImageReference;
 pub use image_config::ImageConfig;

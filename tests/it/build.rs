@@ -166,19 +166,25 @@ fn a_secret_reaches_its_step_and_nothing_that_is_shown_or_kept() {
 
 #[test]
 fn a_credential_that_cannot_be_had_is_never_left_out() {
-    let image = format!("FROM 127.0.0.1:1/thing@sha256:{}\n", "0".repeat(64));
-    let shop = Shop::new(&[("app", &image, json!({}))]);
-    let docker = shop.repo.home().join(".docker");
-    fs::create_dir_all(&docker).unwrap();
-    let config = json!({"credHelpers": {"127.0.0.1:1": "of-nobody"}});
-    fs::write(docker.join("config.json"), config.to_string()).unwrap();
-    let ran = shop.build(&["app"]);
-    assert_eq!(ran.code, 3, "{}", ran.err);
-    assert!(
-        ran.err.contains("error[credential-helper]: app: "),
-        "{}",
-        ran.err
-    );
+    let digest = format!("@sha256:{}", "0".repeat(64));
+    for (host, image) in [
+        ("127.0.0.1:1", format!("127.0.0.1:1/thing{digest}")),
+        ("127.0.0.1:1", "127.0.0.1:1/thing:1".to_owned()),
+        ("https://index.docker.io/v1/", format!("thing{digest}")),
+    ] {
+        let shop = Shop::new(&[("app", &format!("FROM {image}\n"), json!({}))]);
+        let docker = shop.repo.home().join(".docker");
+        fs::create_dir_all(&docker).unwrap();
+        let config = json!({"credHelpers": {host: "of-nobody"}});
+        fs::write(docker.join("config.json"), config.to_string()).unwrap();
+        let ran = shop.build(&["app"]);
+        assert_eq!(ran.code, 3, "{image}: {}", ran.err);
+        assert!(
+            ran.err.contains("error[credential-helper]: app: "),
+            "{image}: {}",
+            ran.err
+        );
+    }
 }
 
 /// A sample on the real engine of what `world::kill` enumerates with a scripted builder.

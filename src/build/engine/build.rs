@@ -18,10 +18,12 @@ use super::event::BuildEvent;
 use super::message::{Message, Messages, events, trace};
 use super::session::{Offer, Session};
 use super::transport::{Exchange, TransportError, post, refusal};
-use super::{Engine, EngineError, Login, Secret};
+use super::{Engine, EngineError};
 use crate::build::tar::ContextStream;
+use crate::mask::Secret;
 use crate::model::Platform;
 use crate::problem::Failure;
+use crate::registry::Credential;
 
 /// What is to be built, and how.
 #[derive(Clone, Debug)]
@@ -45,9 +47,9 @@ pub struct ImageBuild {
     /// The image's local name, `name:tag`, that no other build uses.
     pub tag: String,
     /// By id, as `RUN --mount=type=secret` names them.
-    pub secrets: BTreeMap<String, Secret>,
+    pub secrets: BTreeMap<String, Secret<Vec<u8>>>,
     /// For pulling base images and caches, by registry host, with port where it has one.
-    pub logins: BTreeMap<String, Login>,
+    pub logins: BTreeMap<String, Credential>,
 }
 
 /// An image in the engine's store.

@@ -9,10 +9,10 @@ mod dial;
 mod endpoint;
 mod error;
 mod event;
+mod login;
 mod message;
 mod platform;
 mod push;
-mod secret;
 mod session;
 mod ssh;
 mod transport;
@@ -31,9 +31,9 @@ pub use build::{BuildListener, BuiltImage, ImageBuild};
 pub use endpoint::Endpoint;
 pub use error::EngineError;
 pub use event::{BuildEvent, LogStream, PushEvent, Step};
-pub use secret::{Login, Secret};
 
 use crate::model::{Digest, Platform};
+use crate::registry::Credential;
 use transport::Transport;
 
 /// A container engine that answered. Cheap to clone; every request has a connection of its own.
@@ -167,10 +167,10 @@ impl Engine {
     pub async fn look_up(
         &self,
         reference: &str,
-        login: Option<&Login>,
+        login: Option<&Credential>,
     ) -> Result<Option<RemoteImage>, EngineError> {
         let registry = reference.split('/').next().unwrap_or_default();
-        let credentials = login.map(|login| login.for_engine(registry));
+        let credentials = login.map(|login| login::for_engine(login, registry));
         let looked = self
             .docker
             .inspect_registry_image(reference, credentials)

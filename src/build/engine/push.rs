@@ -8,8 +8,9 @@ use hyper::header::HeaderValue;
 use super::event::PushEvent;
 use super::message::{Message, Messages};
 use super::transport::{TransportError, post, refusal};
-use super::{Engine, EngineError, Login};
+use super::{Engine, EngineError, login};
 use crate::model::Digest;
+use crate::registry::Credential;
 
 /// What is being done, in errors.
 const ACTION: &str = "push an image";
@@ -20,7 +21,7 @@ impl Engine {
     pub async fn push(
         &self,
         reference: &str,
-        login: Option<&Login>,
+        login: Option<&Credential>,
         listener: &(dyn Fn(PushEvent) + Send + Sync),
     ) -> Result<Digest, EngineError> {
         let failed = |message: String| EngineError::PushFailed {
@@ -57,10 +58,10 @@ impl Engine {
 }
 
 /// The header that carries the credentials; one without any stands for none.
-fn credentials(reference: &str, login: Option<&Login>) -> Result<HeaderValue, TransportError> {
+fn credentials(reference: &str, login: Option<&Credential>) -> Result<HeaderValue, TransportError> {
     let host = reference.split('/').next().unwrap_or_default();
     let credentials = login
-        .map(|login| login.for_engine(host))
+        .map(|login| login::for_engine(login, host))
         .unwrap_or_default();
     let json = serde_json::to_vec(&credentials).map_err(|error| error.to_string());
     let header = json.and_then(|json| {

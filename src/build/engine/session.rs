@@ -34,13 +34,15 @@ use tonic::service::Routes;
 use tonic::{Response, Status};
 
 use super::transport::{Transport, TransportError, interrupted, refusal};
-use super::{EngineError, Login, Secret};
+use super::{EngineError, login};
+use crate::mask::Secret;
+use crate::registry::Credential;
 
 /// What BuildKit may ask for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Offer {
-    pub(super) secrets: Arc<BTreeMap<String, Secret>>,
-    pub(super) logins: Arc<BTreeMap<String, Login>>,
+    pub(super) secrets: Arc<BTreeMap<String, Secret<Vec<u8>>>>,
+    pub(super) logins: Arc<BTreeMap<String, Credential>>,
 }
 
 /// An open session; it ends when this is dropped.
@@ -146,7 +148,7 @@ impl Auth for Offer {
             return Ok(Response::new(CredentialsResponse::default()));
         };
         // BuildKit takes a secret without a name for a refresh token.
-        let login = login.for_engine(host);
+        let login = login::for_engine(login, host);
         Ok(Response::new(CredentialsResponse {
             username: login.username.unwrap_or_default(),
             secret: login.password.or(login.identitytoken).unwrap_or_default(),
@@ -227,13 +229,13 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_go_to_their_host_only() {
-        let login = Login::Password {
-            username: "me".into(),
+        let login = Credential::Basic {
+            user: "me".into(),
             password: Secret::new("word"),
         };
         let logins = [
             ("docker.io".into(), login),
-            ("b:1".into(), Login::Identity(Secret::new("token"))),
+            ("b:1".into(), Credential::Identity(Secret::new("token"))),
         ];
         let offer = Offer {
             secrets: Arc::default(),

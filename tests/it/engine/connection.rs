@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
-use waybill::build::engine::{Endpoint, Engine, Secret};
+use waybill::build::engine::{Endpoint, Engine};
+use waybill::mask::Secret;
 use waybill::model::{Digest, Platform};
 use waybill::problem::{Class, Diagnose};
 

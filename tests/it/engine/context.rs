@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use waybill::build::engine::{BuildEvent, EngineError, Secret};
+use waybill::build::engine::{BuildEvent, EngineError};
+use waybill::mask::Secret;
 use waybill::model::Digest;
 use waybill::problem::{Class, Diagnose, Failure, Problem};
 

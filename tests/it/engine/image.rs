@@ -4,8 +4,9 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::Command;
 
-use waybill::build::engine::{BuildEvent, EngineError, Secret};
+use waybill::build::engine::{BuildEvent, EngineError};
 use waybill::build::tar::ContextStream;
+use waybill::mask::Secret;
 use waybill::model::{Digest, Platform};
 use waybill::problem::{Class, Diagnose};
 

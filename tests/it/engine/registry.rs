@@ -4,12 +4,14 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
-use waybill::build::engine::{BuildEvent, Login, Secret};
+use waybill::build::engine::BuildEvent;
 use waybill::build::tar::ContextStream;
 use waybill::model::Platform;
 use waybill::problem::{Class, Diagnose};
+use waybill::registry::{Credential, Secret};
 
 use super::{Tag, build, context, docker, engine, nothing_more, wait_for};
+use crate::front::{Fault, Front, Rule, Seen};
 
 /// A docker-registry on a free port of this machine; it ends, and its data go, with this value.
 struct Registry {
@@ -71,9 +73,9 @@ const USER: &str = "tester";
 
 const PASSWORD: &str = "correct-horse";
 
-fn login(password: &str) -> Login {
-    Login::Password {
-        username: USER.into(),
+fn login(password: &str) -> Credential {
+    Credential::Basic {
+        user: USER.into(),
         password: Secret::new(password),
     }
 }
@@ -180,6 +182,40 @@ async fn a_push_that_is_refused_names_what_and_never_shows_the_password() {
         .await
         .unwrap_err();
     assert_eq!(error.problems()[0].code, "push-failed", "{error}");
+}
+
+/// An identity token is shown to the token server alone, in a form (distribution's "OAuth2 Token
+/// Authentication"); a password would come in a header of a GET.
+#[tokio::test]
+async fn an_identity_token_goes_to_the_registrys_token_server() {
+    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(false).await);
+    build(&engine, &tag.build(), context("", nothing_more))
+        .await
+        .0
+        .unwrap();
+    let front = Front::start(registry.host.parse().unwrap());
+    let token = front.base("token");
+    let realm = format!("Bearer realm=\"http://{token}\",service=\"s\"");
+    let asks = Fault::error(401, "UNAUTHORIZED", "who?").header("www-authenticate", &realm);
+    front.add(Rule::on("GET", "^/v2/$").does(asks));
+    let token = r#"{"access_token": "access", "refresh_token": "next"}"#;
+    let gives = Fault::answer(200, "application/json", token);
+    front.add(Rule::on("POST", "^/token").does(gives));
+    let remote = Tag(front.base("identity:v1"));
+    engine.tag(&tag.0, &remote.0).await.unwrap();
+    let identity = Credential::Identity(Secret::new("the-refresh-token"));
+    let pushed = engine.push(&remote.0, Some(&identity), &|_| ()).await;
+    let log = front.log();
+    assert!(pushed.is_ok(), "{pushed:?}: {log:#?}");
+    let asked = log.iter().filter(|seen| seen.path.starts_with("/token"));
+    assert!(asked.clone().count() > 0, "the token server was not asked");
+    assert!(asked.clone().all(|seen| seen.method == "POST"), "{log:?}");
+    let authorized = |seen: &&Seen| {
+        seen.headers
+            .get("authorization")
+            .is_some_and(|value| value == "Bearer access")
+    };
+    assert!(log.iter().filter(authorized).count() > 0, "{log:?}");
 }
 
 #[tokio::test]
