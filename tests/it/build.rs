@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::front::{Fault, Front, Rule, Seen};
 use crate::program::{Ran, command, report, run, waybill};
 use crate::repo::Repo;
+use crate::servers::DockerRegistry;
 
 /// A repository whose images no other test builds; they go from the engine with it.
 struct Shop {
@@ -185,6 +187,39 @@ fn a_credential_that_cannot_be_had_is_never_left_out() {
             ran.err
         );
     }
+}
+
+/// What `docker login` stores of some registries: waybill and the engine both show it to the token
+/// server, and neither goes there without.
+#[test]
+fn an_identity_token_is_passed_on_to_the_engine() {
+    let shop = Shop::new(&[("app", "FROM base\nCOPY . /app\n", json!({}))]);
+    let registry = DockerRegistry::start();
+    let front = Front::start(registry.address);
+    let token = front.base("token");
+    let realm = format!("Bearer realm=\"http://{token}\",service=\"s\"");
+    let asks = Fault::error(401, "UNAUTHORIZED", "who?").header("www-authenticate", &realm);
+    front.add(Rule::on("GET", "^/v2/$").does(asks));
+    let gives = Fault::answer(200, "application/json", r#"{"access_token": "access"}"#);
+    front.add(Rule::on("POST", "^/token").does(gives));
+    let docker = shop.repo.home().join(".docker");
+    fs::create_dir_all(&docker).unwrap();
+    let host = token.strip_suffix("/token").unwrap();
+    let config = json!({"auths": {host: {"identitytoken": "the-refresh-token"}}});
+    fs::write(docker.join("config.json"), config.to_string()).unwrap();
+    let base = front.base("acme");
+    let made = waybill(&shop.repo, &["registry", "init", "--registry", &base]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let ran = shop.build(&["--registry", &base]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let log = front.log();
+    let asked = log.iter().filter(|seen| seen.path.starts_with("/token"));
+    assert!(asked.clone().all(|seen| seen.method == "POST"), "{log:?}");
+    let agent = |seen: &Seen| seen.headers["user-agent"].to_str().unwrap().to_owned();
+    let agents: BTreeSet<bool> = asked
+        .map(|seen| agent(seen).starts_with("docker/"))
+        .collect();
+    assert_eq!(agents, [false, true].into(), "the engine, and waybill");
 }
 
 /// A sample on the real engine of what `world::kill` enumerates with a scripted builder.

@@ -119,9 +119,15 @@ async fn build(
 ) -> Result<Report, Failure> {
     let engine = Engine::connect().await?;
     let client = bases.bases.registry.client().clone();
+    let credentials = if bases.is_embedded() {
+        Credentials::Anonymous
+    } else {
+        written_credentials()
+    };
     if client.base().is_loopback() {
         let image = client.base().name("waybill-probe");
-        engine.look_up(&image, None).await?;
+        let login = credentials.resolve(client.base().host()).await?;
+        engine.look_up(&image, login.as_ref()).await?;
     }
     let masked = Secrets::new(secrets.values().cloned());
     let plan = planning.plan;
@@ -131,11 +137,7 @@ async fn build(
         facts: Arc::new(planning.facts),
         engine,
         client,
-        credentials: if bases.is_embedded() {
-            Credentials::Anonymous
-        } else {
-            written_credentials()
-        },
+        credentials,
         secrets,
         external: ExternalImages::new(session.settings.roots.clone()),
         keep: if bases.is_embedded() {
