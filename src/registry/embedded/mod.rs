@@ -2,12 +2,14 @@
 //! needed. ferro-oci-server speaks the protocol; what is kept, and how blobs stream in and out, is
 //! our own (store.rs, meta.rs, blobs.rs, uploads.rs; routes.rs puts them together).
 //!
-//! Invariants: everything is on disk before it is acknowledged; nothing is held in memory that
+//! Invariants: on a loopback address only requests that name this machine are answered (host.rs);
+//! everything is on disk before it is acknowledged; nothing is held in memory that
 //! another process over the same directory could change; a directory that is not plainly an
 //! embedded registry's is an error, never an empty registry.
 
 mod blobs;
 mod files;
+mod host;
 mod meta;
 mod routes;
 mod store;
@@ -112,7 +114,7 @@ pub async fn serve(directory: &Path, listen: SocketAddr) -> Result<Server, Embed
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let stop = CancellationToken::new();
-    let router = routes::router(store, uploads)?;
+    let router = routes::router(store, uploads, address)?;
     let stopped = stop.clone().cancelled_owned();
     let task = tokio::spawn(async move {
         // The server's loop ends only when it is told to; failed connections do not end it.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Error;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,7 +20,7 @@ use reqwest::Url;
 use super::meta::Meta;
 use super::store::Store;
 use super::uploads::Uploads;
-use super::{EmbeddedError, blobs};
+use super::{EmbeddedError, blobs, host};
 use crate::model::{Digest, is_tag};
 
 /// The parameters of a query.
@@ -32,10 +33,16 @@ struct Shared {
     store: Store,
     uploads: Uploads,
     ferro: Arc<AppState>,
+    /// Where it listens.
+    address: SocketAddr,
 }
 
 /// The registry as a router.
-pub(super) fn router(store: Store, uploads: Uploads) -> Result<Router, EmbeddedError> {
+pub(super) fn router(
+    store: Store,
+    uploads: Uploads,
+    address: SocketAddr,
+) -> Result<Router, EmbeddedError> {
     let blobs = FsBlobStore::new(store.blobs()).map_err(|cause| EmbeddedError::Store {
         path: store.blobs(),
         why: cause.to_string(),
@@ -46,6 +53,7 @@ pub(super) fn router(store: Store, uploads: Uploads) -> Result<Router, EmbeddedE
         store,
         uploads,
         ferro,
+        address,
     });
     Ok(router.layer(from_fn_with_state(shared, dispatch)))
 }
@@ -68,6 +76,10 @@ enum What {
 }
 
 async fn dispatch(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let named = request.uri().authority();
+    if let Err(error) = host::check(shared.address, named, request.headers()) {
+        return error.into_response();
+    }
     let Some(target) = target(request.uri().path()) else {
         // The version check and the catalogue.
         return next.run(request).await;

@@ -15,15 +15,46 @@ use crate::front::Front;
 
 use super::{Embedded, OCI_MANIFEST, client, manifest_of, put, run, serve};
 
+fn http() -> reqwest::Client {
+    waybill::registry::install_tls();
+    let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    builder.build().unwrap()
+}
+
+/// A page of another site whose name leads to this machine still sends that name.
+#[tokio::test]
+async fn requests_that_name_another_host_are_refused() {
+    let registry = Embedded::start().await;
+    let root = format!("http://{}", registry.address());
+    let ask = async |method: reqwest::Method, path: &str, host: &str| {
+        let request = http().request(method, format!("{root}{path}"));
+        request.header("host", host).send().await.unwrap()
+    };
+    let (get, post) = (reqwest::Method::GET, reqwest::Method::POST);
+    for (method, path) in [
+        (&get, "/v2/"),
+        (&get, "/v2/_catalog"),
+        (&get, "/v2/a/tags/list"),
+        (&post, "/v2/a/blobs/uploads/"),
+        (&get, "/"),
+    ] {
+        let answer = ask(method.clone(), path, "evil.example:5000").await;
+        assert_eq!(answer.status(), 421, "{method} {path}");
+        let told = answer.text().await.unwrap();
+        assert!(
+            told.contains("DENIED") && told.contains("machine"),
+            "{told}"
+        );
+    }
+    for host in ["localhost:5000", "127.0.0.1", "[::1]:1"] {
+        assert_eq!(ask(get.clone(), "/v2/", host).await.status(), 200, "{host}");
+    }
+}
+
 #[tokio::test]
 async fn uploads_follow_the_protocol() {
     let registry = Embedded::start().await;
-    waybill::registry::install_tls();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .build()
-        .unwrap();
+    let http = http();
     let root = format!("http://{}", registry.address());
     let start = async || {
         let opened = http
