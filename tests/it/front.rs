@@ -13,6 +13,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -126,6 +127,8 @@ pub(crate) struct Rule {
     path: Regex,
     first: usize,
     last: usize,
+    /// Only what was put before.
+    after_put: bool,
     fault: Fault,
     matched: usize,
 }
@@ -139,6 +142,7 @@ impl Rule {
             path: Regex::new(path).unwrap(),
             first: 1,
             last: usize::MAX,
+            after_put: false,
             fault: Fault::Pass,
             matched: 0,
         }
@@ -156,14 +160,21 @@ impl Rule {
         self
     }
 
+    /// Only requests for what was put before, through this front.
+    pub(crate) fn after_put(mut self) -> Self {
+        self.after_put = true;
+        self
+    }
+
     /// What happens to them.
     pub(crate) fn does(mut self, fault: Fault) -> Self {
         self.fault = fault;
         self
     }
 
-    fn applies(&mut self, method: &str, path: &str) -> bool {
-        if !(self.method == "*" || self.method == method) || !self.path.is_match(path) {
+    fn applies(&mut self, method: &str, path: &str, was_put: bool) -> bool {
+        let fits = self.method == "*" || self.method == method;
+        if !fits || !self.path.is_match(path) || (self.after_put && !was_put) {
             return false;
         }
         self.matched += 1;
@@ -187,6 +198,7 @@ struct State {
     client: reqwest::Client,
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
+    harmed: AtomicUsize,
     on_request: Mutex<Option<OnRequest>>,
 }
 
@@ -205,6 +217,7 @@ impl Front {
             client,
             rules: Mutex::default(),
             seen: Mutex::default(),
+            harmed: AtomicUsize::new(0),
             on_request: Mutex::default(),
         });
         let (send_address, address) = mpsc::channel();
@@ -236,6 +249,11 @@ impl Front {
     /// Adds a rule behind those that stand.
     pub(crate) fn add(&self, rule: Rule) {
         self.state.rules.lock().unwrap().push(rule);
+    }
+
+    /// How many requests a rule has decided so far, since the start.
+    pub(crate) fn harmed(&self) -> usize {
+        self.state.harmed.load(Ordering::SeqCst)
     }
 
     /// Forgets rules and requests.
@@ -408,11 +426,18 @@ fn harmed(fault: &Fault, body: &Bytes, headers: &mut HeaderMap) -> UnsyncBoxBody
 
 impl State {
     fn fault(&self, method: &str, path: &str) -> Fault {
+        let seen = self.seen.lock().unwrap();
+        let was_put = seen
+            .iter()
+            .any(|seen| seen.method == "PUT" && seen.path == path);
         let mut rules = self.rules.lock().unwrap();
         let rule = rules
             .iter_mut()
-            .find_map(|rule| rule.applies(method, path).then_some(rule));
-        rule.map_or(Fault::Pass, |rule| rule.fault.clone())
+            .find_map(|rule| rule.applies(method, path, was_put).then_some(rule));
+        let fault = rule.map(|rule| rule.fault.clone());
+        self.harmed
+            .fetch_add(usize::from(fault.is_some()), Ordering::SeqCst);
+        fault.unwrap_or(Fault::Pass)
     }
 
     fn resets(&self) -> bool {

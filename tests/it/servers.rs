@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub(crate) struct DockerRegistry {
     pub(crate) address: SocketAddr,
     child: Child,
+    config: PathBuf,
     _directory: TempDir,
 }
 
@@ -27,6 +28,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) certificate: Option<&'a Certificate>,
     /// Takes tokens of this issuer only.
     pub(crate) issuer: Option<&'a Issuer<'a>>,
+    /// Keeps its data here.
+    pub(crate) data: Option<&'a Path>,
     /// Deletes nothing.
     pub(crate) keeps_all: bool,
 }
@@ -43,20 +46,27 @@ impl DockerRegistry {
         let address = free_address();
         let config = directory.path().join("config.yml");
         fs::write(&config, configuration(setup, directory.path(), address)).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("docker-registry is installed");
+        let child = serve(&config);
         wait_for(address);
         Self {
             address,
             child,
+            config,
             _directory: directory,
         }
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Serves what it has again, at the same address.
+    pub(crate) fn serve_again(&mut self) {
+        self.kill();
+        self.child = serve(&self.config);
+        wait_for(self.address);
     }
 
     /// The text of a base in it.
@@ -67,13 +77,23 @@ impl DockerRegistry {
 
 impl Drop for DockerRegistry {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
+fn serve(config: &Path) -> Child {
+    Command::new("docker-registry")
+        .arg("serve")
+        .arg(config)
+        .env("OTEL_TRACES_EXPORTER", "none")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("docker-registry is installed")
+}
+
 fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> String {
-    let storage = directory.join("data");
+    let storage = setup.data.unwrap_or(directory).join("data");
     let mut text = format!(
         "version: 0.1\n\
          log: {{level: error}}\n\

@@ -12,6 +12,7 @@ mod keys;
 mod kill;
 mod random;
 mod reuse;
+mod rough;
 mod taints;
 mod verdicts;
 
@@ -215,6 +216,7 @@ impl World {
             secrets: Secrets::default(),
             stop: CancellationToken::new(),
             told: Arc::new(|_| {}),
+            client: Arc::new(client),
         }
     }
 
@@ -311,6 +313,7 @@ pub(crate) struct Run<'w> {
     secrets: Secrets,
     stop: CancellationToken,
     told: Sink,
+    client: Arc<dyn Fn(&str) -> Client>,
 }
 
 impl<'w> Run<'w> {
@@ -368,6 +371,12 @@ impl<'w> Run<'w> {
     /// With a function told of every event, after it was kept.
     pub(crate) fn telling(mut self, told: Sink) -> Self {
         self.told = told;
+        self
+    }
+
+    /// With clients that are made in another way.
+    pub(crate) fn through(mut self, client: impl Fn(&str) -> Client + 'static) -> Self {
+        self.client = Arc::new(client);
         self
     }
 
@@ -433,9 +442,9 @@ impl<'w> Run<'w> {
         self.world.block_on(async {
             let upstream = match &self.upstream {
                 None => None,
-                Some(base) => Some(Ledger::open(client(base)).await?),
+                Some(base) => Some(Ledger::open((self.client)(base)).await?),
             };
-            let registry = Ledger::open(client(&self.base)).await?;
+            let registry = Ledger::open((self.client)(&self.base)).await?;
             Ok(Bases { registry, upstream })
         })
     }
