@@ -1,14 +1,17 @@
 //! What a commit says of itself: its manifest, and each project's files in its tree.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::GatherError;
-use super::files::{Files, read_manifest};
+use super::files::Files;
+use super::manifests::{LoadedManifest, Manifests};
+use super::parallel::in_parallel;
 use crate::dockerfile::Dockerfile;
 use crate::git::{Commit, GitError, Repository, Snapshot};
 use crate::graph::Graph;
 use crate::key::{FactsError, Located, Matcher, ProjectFacts, project_facts};
-use crate::manifest::{Manifest, Raw};
+use crate::manifest::{Manifest, Project, Raw};
 use crate::model::{CommitId, Entry, Mode, ObjectId, ProjectName, RepoPath, Resolved, Tree};
 use crate::problem::{Class, Diagnose as _, Failure, Location, Problem};
 
@@ -22,16 +25,8 @@ pub struct CommitOptions {
     pub manifest: Option<RepoPath>,
     /// The release tag.
     pub tag: Option<String>,
-}
-
-/// A commit's manifest, checked, with the warnings that it gave.
-pub struct LoadedManifest {
-    /// Where positions of its fields are looked up.
-    pub raw: Raw,
-    /// What it means.
-    pub manifest: Manifest,
-    /// Warnings.
-    pub warnings: Vec<Problem>,
+    /// The manifests that were read already.
+    pub manifests: Manifests,
 }
 
 /// A commit with everything that keys are computed from.
@@ -39,9 +34,9 @@ pub struct CommitFacts {
     /// The commit.
     pub commit: Commit,
     /// Its manifest.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     /// What the manifest's check warned of.
-    pub warnings: Vec<Problem>,
+    pub warnings: Arc<[Problem]>,
     /// The graph of all projects.
     pub graph: Graph,
     /// The projects that were asked for, with their dependencies.
@@ -96,7 +91,9 @@ impl CommitFacts {
             snapshot: repository.snapshot_of_tree(commit.tree)?,
             fetch,
         };
-        let loaded = source.manifest(options.manifest.as_ref(), id)?;
+        let loaded = options
+            .manifests
+            .load(&source, options.manifest.as_ref(), id)?;
         let manifest = loaded.manifest;
         let graph = Graph::new(&manifest);
         let wanted = only.map(|names| {
@@ -161,9 +158,12 @@ impl CommitFacts {
 pub fn load_manifest(
     repository: &Repository,
     id: CommitId,
-    path: Option<&RepoPath>,
+    options: &CommitOptions,
 ) -> Result<LoadedManifest, Failure> {
-    Source::of_commit(repository, id, true)?.manifest(path, id)
+    let source = Source::of_commit(repository, id, true)?;
+    options
+        .manifests
+        .load(&source, options.manifest.as_ref(), id)
 }
 
 /// Reads a file that was found in the tree, or in one of its submodules. `None` if a submodule
@@ -208,23 +208,6 @@ impl<'r> Source<'r> {
         })
     }
 
-    pub(super) fn manifest(
-        &self,
-        path: Option<&RepoPath>,
-        commit: CommitId,
-    ) -> Result<LoadedManifest, Failure> {
-        let read = read_manifest(self, path, Some(commit))?;
-        let (raw, checked) = read.map_err(usage)?;
-        match checked.manifest {
-            Some(manifest) => Ok(LoadedManifest {
-                raw,
-                manifest,
-                warnings: checked.problems,
-            }),
-            None => Err(usage(checked.problems)),
-        }
-    }
-
     fn projects(
         &self,
         raw: &Raw,
@@ -233,17 +216,25 @@ impl<'r> Source<'r> {
         tag: Option<&str>,
     ) -> (BTreeMap<ProjectName, ProjectFacts>, Vec<Problem>) {
         let matcher = Matcher::new(self, &manifest.rebuild_all);
+        let projects: Vec<&Project> = order
+            .iter()
+            .filter_map(|name| manifest.projects.get(name))
+            .collect();
+        let declares_tag = |located: &Located| self.declares_tag(located);
+        let facts = in_parallel(&projects, |project| {
+            let facts = project_facts(&matcher, manifest, project, tag, &declares_tag);
+            (project.name.clone(), facts)
+        });
         let mut found = BTreeMap::new();
         let mut problems = Vec::new();
-        for project in order.iter().filter_map(|name| manifest.projects.get(name)) {
-            let declares_tag = |located: &Located| self.declares_tag(located);
-            match project_facts(&matcher, manifest, project, tag, &declares_tag) {
+        for (name, facts) in facts {
+            match facts {
                 Ok(facts) => {
-                    found.insert(project.name.clone(), facts);
+                    found.insert(name, facts);
                 }
                 Err(error) => {
-                    let place = raw.place(Some(&project.name), "dockerfile", None);
-                    problems.extend(facts_problems(&error, &place, &project.name));
+                    let place = raw.place(Some(&name), "dockerfile", None);
+                    problems.extend(facts_problems(&error, &place, &name));
                 }
             }
         }

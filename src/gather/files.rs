@@ -4,7 +4,7 @@ use super::GatherError;
 use crate::git::{GitError, WorkTree};
 use crate::key::Located;
 use crate::manifest::{self, Checked, Raw};
-use crate::model::{CommitId, Mode, ObjectId, RepoPath, Tree};
+use crate::model::{CommitId, Entry, Mode, ObjectId, RepoPath, Tree};
 use crate::problem::{Failure, Problem};
 
 /// The names that a manifest may have, in the order in which they are tried.
@@ -46,30 +46,55 @@ pub(super) fn read_manifest(
     commit: Option<CommitId>,
 ) -> Result<Result<(Raw, Checked), Vec<Problem>>, Failure> {
     let (path, id) = find_manifest(files, path, commit)?;
-    let bytes = files.blobs(&[id])?.pop().unwrap_or_default();
-    let raw = match manifest::read(&path, &bytes) {
+    let raw = match read_text(files, &path, id)? {
         Ok(raw) => raw,
         Err(problems) => return Ok(Err(problems)),
     };
-    let mut found = Vec::new();
-    for file in raw.pattern_files() {
-        let entry = files.resolve(&file)?.entry;
-        found.push((file, entry.filter(|entry| entry.mode.is_file())));
-    }
-    let ids: Vec<ObjectId> = found
-        .iter()
-        .filter_map(|(_, entry)| Some((*entry)?.id))
-        .collect();
-    let mut blobs = files.blobs(&ids)?.into_iter();
-    let pattern_files = found
-        .into_iter()
-        .map(|(file, entry)| (file, entry.and_then(|_| blobs.next())))
-        .collect();
-    let checked = raw.check(&pattern_files);
+    let pattern_files = find_pattern_files(files, &raw)?;
+    let checked = check_manifest(files, &raw, pattern_files)?;
     Ok(Ok((raw, checked)))
 }
 
-fn find_manifest(
+/// Reads the manifest's own text.
+pub(super) fn read_text(
+    files: &impl Files,
+    path: &RepoPath,
+    id: ObjectId,
+) -> Result<Result<Raw, Vec<Problem>>, Failure> {
+    let bytes = files.blobs(&[id])?.pop().unwrap_or_default();
+    Ok(manifest::read(path, &bytes))
+}
+
+/// The files of patterns that a manifest names, with what is there.
+pub(super) fn find_pattern_files(
+    files: &impl Files,
+    raw: &Raw,
+) -> Result<Vec<(RepoPath, Option<Entry>)>, Failure> {
+    let find = |file: RepoPath| {
+        let entry = files.resolve(&file)?.entry;
+        Ok((file, entry.filter(|entry| entry.mode.is_file())))
+    };
+    raw.pattern_files().into_iter().map(find).collect()
+}
+
+/// Checks a manifest with the files of patterns that were found for it.
+pub(super) fn check_manifest(
+    files: &impl Files,
+    raw: &Raw,
+    pattern_files: Vec<(RepoPath, Option<Entry>)>,
+) -> Result<Checked, Failure> {
+    let there = pattern_files.iter().filter_map(|(_, entry)| *entry);
+    let ids: Vec<ObjectId> = there.map(|entry| entry.id).collect();
+    let mut blobs = files.blobs(&ids)?.into_iter();
+    let contents = pattern_files
+        .into_iter()
+        .map(|(file, entry)| (file, entry.and_then(|_| blobs.next())))
+        .collect();
+    Ok(raw.check(&contents))
+}
+
+/// The manifest that is read: the one of this path, or the first of [`MANIFEST_NAMES`].
+pub(super) fn find_manifest(
     files: &impl Files,
     path: Option<&RepoPath>,
     commit: Option<CommitId>,

@@ -210,15 +210,16 @@ impl Snapshot<'_> {
     }
 
     fn decoded(&self, id: ObjectId) -> Result<Arc<Tree>, GitError> {
-        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tree) = trees.get(&id) {
+        let trees = || self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = trees().get(&id) {
             return Ok(Arc::clone(tree));
         }
+        // Read without the lock: two threads may decode one tree, and none waits for another's.
         let tree = self
             .repository
             .with_objects(|objects| Tree::read(objects, id))?;
         let tree = Arc::new(tree);
-        trees.insert(id, Arc::clone(&tree));
+        trees().insert(id, Arc::clone(&tree));
         Ok(tree)
     }
 }

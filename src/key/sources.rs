@@ -1,7 +1,7 @@
 //! What a project's patterns match in a tree.
 
-use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::Source;
 use crate::manifest::Pattern;
@@ -12,8 +12,9 @@ use crate::model::{Entry, Mode, RepoPath, Tree, directory_of};
 pub struct Matcher<'t, T> {
     tree: &'t T,
     rebuild_all: &'t [Pattern],
-    for_all: OnceCell<BTreeSet<Source>>,
-    everything: OnceCell<Listing>,
+    for_all: OnceLock<BTreeSet<Source>>,
+    everything: OnceLock<Listing>,
+    walking: Mutex<()>,
 }
 
 /// The leaves of a whole tree: the paths in one buffer, in order, so that a prefix is a range.
@@ -29,8 +30,9 @@ impl<'t, T: Tree> Matcher<'t, T> {
         Self {
             tree,
             rebuild_all,
-            for_all: OnceCell::new(),
-            everything: OnceCell::new(),
+            for_all: OnceLock::new(),
+            everything: OnceLock::new(),
+            walking: Mutex::new(()),
         }
     }
 
@@ -141,6 +143,11 @@ impl<'t, T: Tree> Matcher<'t, T> {
     }
 
     fn everything(&self) -> Result<&Listing, T::Error> {
+        if let Some(listing) = self.everything.get() {
+            return Ok(listing);
+        }
+        // One thread walks, the others wait for it.
+        let _walking = self.walking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(listing) = self.everything.get() {
             return Ok(listing);
         }

@@ -6,6 +6,7 @@
 mod check;
 mod fields;
 mod init;
+mod literal;
 mod model;
 mod node;
 mod parse;

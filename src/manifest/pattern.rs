@@ -7,6 +7,7 @@ use regex_syntax::ParserBuilder;
 use regex_syntax::ast::ErrorKind;
 use regex_syntax::hir::{Hir, HirKind, Look};
 
+use super::literal::Literal;
 use crate::model::RepoPath;
 
 /// A regex over bytes (`(?s-u)`), searched in the whole path from the repository's root.
@@ -23,6 +24,8 @@ struct Parts {
     prefix: Option<Vec<u8>>,
     /// The directory, if the pattern is nothing but the start of the path and `<directory>/`.
     directory: Option<RepoPath>,
+    /// The pattern as literals, if it is no more than that.
+    literal: Option<Literal>,
     regex: OnceLock<Regex>,
 }
 
@@ -46,7 +49,8 @@ impl Pattern {
     /// The pattern is no valid regex, or its repetitions make it too large.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         if let Some(prefix) = plain_prefix(text) {
-            return Ok(Self::new(text, Some(prefix.to_vec()), true));
+            let literal = Literal::Starts(prefix.to_vec());
+            return Ok(Self::new(text, Some(prefix.to_vec()), Some(literal)));
         }
         let hir = ParserBuilder::new()
             .utf8(false)
@@ -55,9 +59,8 @@ impl Pattern {
             .build()
             .parse(text)
             .map_err(|error| syntax_error(&error))?;
-        let (prefix, whole) = anchored_prefix(&hir);
-        let pattern = Self::new(text, prefix, whole);
-        if pattern.0.directory.is_none() && is_large(&hir) {
+        let pattern = Self::new(text, anchored_prefix(&hir), Literal::of(&hir));
+        if pattern.0.literal.is_none() && is_large(&hir) {
             let regex = compile(text).map_err(|error| PatternError {
                 message: error.to_string(),
                 offset: 0,
@@ -68,18 +71,19 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// A pattern that begins with `prefix` at the start of the path, and is nothing else if `whole`.
-    fn new(text: &str, prefix: Option<Vec<u8>>, whole: bool) -> Self {
-        let directory = prefix
-            .as_ref()
-            .filter(|_| whole)
-            .and_then(|prefix| prefix.strip_suffix(b"/"))
+    fn new(text: &str, prefix: Option<Vec<u8>>, literal: Option<Literal>) -> Self {
+        let whole = match &literal {
+            Some(Literal::Starts(prefix)) => prefix.strip_suffix(b"/"),
+            _ => None,
+        };
+        let directory = whole
             .filter(|directory| is_normal(directory))
             .map(RepoPath::from_git);
         Self(Arc::new(Parts {
             text: text.to_owned(),
             prefix,
             directory,
+            literal,
             regex: OnceLock::new(),
         }))
     }
@@ -90,6 +94,7 @@ impl Pattern {
         let prefix = directory.as_prefix();
         Self(Arc::new(Parts {
             text: format!("^{}", regex::escape(&String::from_utf8_lossy(&prefix))),
+            literal: Some(Literal::Starts(prefix.clone())),
             prefix: Some(prefix),
             directory: Some(directory.clone()),
             regex: OnceLock::new(),
@@ -118,12 +123,8 @@ impl Pattern {
     /// Whether the pattern is found in this path.
     #[must_use]
     pub fn is_match(&self, path: &[u8]) -> bool {
-        if self.0.directory.is_some() {
-            return self
-                .0
-                .prefix
-                .as_ref()
-                .is_some_and(|prefix| path.starts_with(prefix));
+        if let Some(literal) = &self.0.literal {
+            return literal.is_match(path);
         }
         // What parses and is small compiles; were that ever untrue, matching everything rebuilds.
         match self.0.regex.get() {
@@ -192,18 +193,17 @@ fn contains_bounded_repeat(hir: &Hir) -> bool {
     }
 }
 
-/// The literal that every match begins with at the start of the text, and whether the pattern is
-/// nothing but that.
-fn anchored_prefix(hir: &Hir) -> (Option<Vec<u8>>, bool) {
+/// The literal that every match begins with at the start of the text.
+fn anchored_prefix(hir: &Hir) -> Option<Vec<u8>> {
     match hir.kind() {
-        HirKind::Look(Look::Start) => (Some(Vec::new()), true),
+        HirKind::Look(Look::Start) => Some(Vec::new()),
         HirKind::Concat(parts) if matches!(parts[0].kind(), HirKind::Look(Look::Start)) => {
             match parts[1].kind() {
-                HirKind::Literal(literal) => (Some(literal.0.to_vec()), parts.len() == 2),
-                _ => (Some(Vec::new()), false),
+                HirKind::Literal(literal) => Some(literal.0.to_vec()),
+                _ => Some(Vec::new()),
             }
         }
-        _ => (None, false),
+        _ => None,
     }
 }
 
@@ -317,6 +317,55 @@ mod tests {
                 assert_eq!(plain.is_match(path), parsed.is_match(path), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn literals_match_what_the_regex_does() {
+        let paths: [&[u8]; 12] = [
+            b"",
+            b"a",
+            b"a/",
+            b"ab",
+            b"aba",
+            b"a/b.rs",
+            b"a/.rs",
+            b"xa/b.rs",
+            b"a.rs",
+            b".rs",
+            b"a/\n.rs",
+            b"a/\xff.rs",
+        ];
+        for text in [
+            "^a$",
+            "^a",
+            "a$",
+            "^a.*a$",
+            "^a/.*\\.rs$",
+            "^ab.*ba$",
+            "\\.rs$",
+            "^$",
+            "$",
+            "",
+            "a",
+            "^a.*",
+            "^a.+b$",
+            "(?i)^A$",
+            "(?m)^a$",
+            "^a.*?s$",
+            "^(a)$",
+        ] {
+            let pattern = Pattern::parse(text).unwrap();
+            let regex = compile(text).unwrap();
+            for path in paths {
+                assert_eq!(
+                    pattern.is_match(path),
+                    regex.is_match(path),
+                    "{text} {path:?}"
+                );
+            }
+        }
+        let is_literal = |text: &str| Pattern::parse(text).unwrap().0.literal.is_some();
+        assert!(is_literal("^a/.*\\.rs$") && is_literal("\\.md$") && !is_literal("a"));
     }
 
     #[test]
