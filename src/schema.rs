@@ -2,6 +2,7 @@
 
 mod documents;
 mod explain;
+mod seal;
 
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ pub const SCHEMAS: &[Entry] = &[
     ("manifest", crate::manifest::manifest_schema),
     ("build", documents::build),
     ("check", documents::check),
+    ("diff", seal::diff),
     ("error", documents::error),
     ("history", explain::history),
     ("image", explain::image),
@@ -22,6 +24,8 @@ pub const SCHEMAS: &[Entry] = &[
     ("plan-if", documents::plan_if),
     ("registry-init", documents::registry_init),
     ("registry-serve", documents::registry_serve),
+    ("seal", seal::seal),
+    ("status", seal::status),
     ("taint", explain::taint),
     ("why", explain::why),
 ];

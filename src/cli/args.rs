@@ -130,6 +130,12 @@ pub(super) enum Command {
     Log(LogArgs),
     /// Distrust the image of a project: it is built again under another key.
     Taint(TaintArgs),
+    /// Show where every project of the commit stands, and what keeps it from being sealed.
+    Status(StatusArgs),
+    /// Write the waybill of the commit, once every project has succeeded.
+    Seal(SealArgs),
+    /// Compare two commits or waybills: the images, and what is behind each change.
+    Diff(DiffArgs),
     /// Set up a base, or serve the embedded registry.
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -179,6 +185,7 @@ Examples:
   waybill plan --all                 those that are reused too
   waybill plan api --json            for scripts
   waybill plan --exit-code           exit 10 if anything would be built
+  waybill plan -o plan.json          for jobs that run `waybill build api --plan plan.json`
   waybill plan --if libs/log/log.go  what a change of this file would build")]
 pub(super) struct PlanArgs {
     /// Only these projects, and the images that they use.
@@ -192,6 +199,9 @@ pub(super) struct PlanArgs {
     /// Ask the registry for every image that is to be reused.
     #[arg(long)]
     pub(super) verify: bool,
+    /// Write the plan into a file too, for `build --plan` in other jobs.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "if_changed")]
+    pub(super) output: Option<PathBuf>,
     /// What a change of these paths would build; no registry is asked.
     #[arg(long = "if", value_name = "PATH", num_args = 1..)]
     pub(super) if_changed: Vec<PathBuf>,
@@ -226,6 +236,10 @@ pub(super) struct BuildArgs {
     /// Print the plan and stop.
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Take this plan, made by `plan -o FILE` at the same commit: only the records and taints of
+    /// the named projects are asked for again.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["force", "worktree"])]
+    pub(super) plan: Option<PathBuf>,
     /// Build the named projects whatever stands.
     #[arg(long, requires = "projects")]
     pub(super) force: bool,
@@ -310,6 +324,47 @@ pub(super) struct TaintArgs {
     /// Why, for everybody who asks later.
     #[arg(long, value_name = "TEXT")]
     pub(super) why: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  waybill status                what is done at HEAD, and what is not
+  waybill status --exit-code    exit 4 while something keeps the commit from being sealed")]
+pub(super) struct StatusArgs {
+    /// List the projects that are done too.
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Exit with 4 if something keeps the commit from being sealed.
+    #[arg(long)]
+    pub(super) exit_code: bool,
+    #[command(flatten)]
+    pub(super) history: HistoryLimit,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Seals only in a base that was made without an upstream. Exits with 4, and names every project that
+is in the way, where not everything has succeeded. Sealing what is sealed changes nothing.")]
+pub(super) struct SealArgs {
+    #[command(flatten)]
+    pub(super) history: HistoryLimit,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  waybill diff v1.4.0              what differs between that tag and HEAD
+  waybill diff HEAD~20 HEAD
+  waybill diff v1-release-2f1c…    a waybill by its tag, as `waybill seal` prints it")]
+pub(super) struct DiffArgs {
+    /// A commit by any name that git knows, or a waybill.
+    pub(super) first: String,
+    /// What it is compared with [default: the commit, HEAD].
+    pub(super) second: Option<String>,
+    /// List the projects that are the same too.
+    #[arg(long)]
+    pub(super) all: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod exit;
 mod output;
+mod plan_file;
 mod render;
 mod session;
 mod settings;
@@ -62,6 +63,9 @@ async fn run(cli: &Cli, output: Output) -> Ended {
         Command::History(args) => commands::history::run(&session()?, args).await,
         Command::Log(args) => commands::log::run(&session()?, args).await,
         Command::Taint(args) => commands::taint::run(&session()?, args).await,
+        Command::Status(args) => commands::status::run(&session()?, args).await,
+        Command::Seal(args) => commands::status::run_seal(&session()?, args).await,
+        Command::Diff(args) => commands::diff::run(&session()?, args).await,
         Command::Registry(RegistryCommand::Init) => commands::registry::init(&session()?).await,
         Command::Registry(RegistryCommand::Serve(args)) => {
             commands::registry::serve(&settings()?, args, output).await

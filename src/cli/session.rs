@@ -1,18 +1,17 @@
 //! What a command works with: the repository, the commit, and the bases opened.
 
-use std::cell::OnceCell;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::output::Output;
 use super::settings::{BaseNames, EMBEDDED, Settings};
 use crate::gather::{
-    CommitFacts, CommitOptions, GatherError, Keys, LoadedManifest, PlanRequest, Planning,
-    load_manifest, plan,
+    CommitFacts, CommitOptions, GatherError, Keys, LoadedManifest, Manifests, PlanRequest,
+    Planning, load_manifest, plan,
 };
 use crate::git::Repository;
 use crate::key::{ProjectKey, effective_keys};
-use crate::ledger::{Bases, Ledger, LedgerError, Marker};
+use crate::ledger::{Bases, Ledger, LedgerError, Marker, names};
 use crate::model::{CommitId, Digest, ProjectName};
 use crate::plan::Place;
 use crate::problem::{Failure, Problem};
@@ -27,10 +26,10 @@ pub(super) struct Session {
     pub(super) output: Output,
     pub(super) repository: Repository,
     pub(super) commit: CommitId,
+    /// The manifests that were read.
+    manifests: Manifests,
     /// Where `commit` stands for the work tree: the commit that is checked out there.
     work_tree_of: Option<CommitId>,
-    /// The commit's manifest, once it was read.
-    manifest: OnceCell<LoadedManifest>,
 }
 
 /// The bases, open.
@@ -69,8 +68,8 @@ impl Session {
             output,
             repository,
             commit,
+            manifests: Manifests::default(),
             work_tree_of: None,
-            manifest: OnceCell::new(),
         })
     }
 
@@ -85,8 +84,8 @@ impl Session {
             output: self.output,
             repository: self.repository,
             commit,
+            manifests: Manifests::default(),
             work_tree_of,
-            manifest: OnceCell::new(),
         })
     }
 
@@ -94,16 +93,12 @@ impl Session {
         CommitOptions {
             manifest: self.settings.manifest.clone(),
             tag: self.settings.tag.clone(),
+            manifests: self.manifests.clone(),
         }
     }
 
-    pub(super) fn manifest(&self) -> Result<&LoadedManifest, Failure> {
-        if let Some(loaded) = self.manifest.get() {
-            return Ok(loaded);
-        }
-        let path = self.settings.manifest.as_ref();
-        let loaded = load_manifest(&self.repository, self.commit, path)?;
-        Ok(self.manifest.get_or_init(|| loaded))
+    pub(super) fn manifest(&self) -> Result<LoadedManifest, Failure> {
+        load_manifest(&self.repository, self.commit, &self.commit_options())
     }
 
     fn remote(&self, name: &str, credentials: Credentials) -> Result<Client, Failure> {
@@ -194,6 +189,7 @@ impl Session {
             verify: false,
             by: String::new(),
             work_tree_of: self.work_tree_of,
+            carried: None,
         })
     }
 
@@ -302,6 +298,11 @@ impl OpenBases {
         } else {
             self.bases.ledger(place).client().base().to_string()
         }
+    }
+
+    /// The whole name of a record in the ledger.
+    pub(super) fn ledger_name(&self, place: Place, tag: &str) -> String {
+        format!("{}/{}:{tag}", self.name(place), names::LEDGER)
     }
 
     /// An image's reference that works after this command has ended: of the embedded base, the

@@ -20,6 +20,7 @@ impl Planner<'_> {
             .iter()
             .filter(|(_, decision)| matches!(decision, Decision::Build(None)))
             .map(|(name, _)| name.clone())
+            .filter(|name| self.carried(name, keys).is_none())
             .collect();
         let refusals = self.refusals(&unexplained, &outcome);
         let explainer = explain::Explainer {
@@ -30,13 +31,21 @@ impl Planner<'_> {
             keys,
             tainted: &self.tainted,
             refusals: &refusals,
+            sealed: self.sealed.as_ref(),
+            known: &self.known,
         };
         let mut explained = explainer.explain(&unexplained).await?;
         let mut projects = BTreeMap::new();
         for (name, decision) in outcome.decisions {
             let Some(key) = keys.get(&name) else { continue };
             let known = match decision {
-                Decision::Build(None) => explained.remove(&name),
+                Decision::Build(None) => match explained.remove(&name) {
+                    Some(found) => {
+                        self.uses_of(&name)?;
+                        Some((found.reason, self.cache_from(&name, found.cache)))
+                    }
+                    None => self.carried(&name, keys),
+                },
                 _ => None,
             };
             projects.insert(name.clone(), self.planned(&name, key, decision, known)?);
@@ -67,12 +76,19 @@ impl Planner<'_> {
         refusals
     }
 
+    /// Why a carried plan builds a project under the key that it has, and where layers come from.
+    fn carried(&self, name: &ProjectName, keys: &Keys) -> Option<(Reason, Vec<String>)> {
+        let (key, reason, cache_from) = self.explained.get(name)?;
+        let is_same = keys.get(name).is_some_and(|now| now.key == *key);
+        is_same.then(|| (reason.clone(), cache_from.clone()))
+    }
+
     fn planned(
         &mut self,
         name: &ProjectName,
         key: &ProjectKey,
         decision: Decision,
-        explained: Option<explain::Explanation>,
+        explained: Option<(Reason, Vec<String>)>,
     ) -> Result<Planned, Failure> {
         let mut warnings = Vec::new();
         let (action, reason, uses) = match decision {
@@ -89,9 +105,7 @@ impl Planner<'_> {
                 }
                 let (reason, cache_from) = match (taint, explained) {
                     (Some(reason), _) => (reason, Vec::new()),
-                    (None, Some(explained)) => {
-                        (explained.reason, self.cache_from(name, explained.cache))
-                    }
+                    (None, Some(explained)) => explained,
                     (None, None) => {
                         let (searched, limit_reached) = (0, false);
                         (

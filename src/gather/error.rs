@@ -35,6 +35,40 @@ pub enum GatherError {
         /// What is missing.
         why: &'static str,
     },
+    /// A waybill was named that does not stand.
+    #[error("there is no waybill {tag}")]
+    NoWaybill {
+        /// Its tag in the ledger.
+        tag: String,
+    },
+    /// A carried plan has another key for a project than the commit.
+    #[error("the plan has another key for {name} than this commit")]
+    PlanOfOtherKeys {
+        /// The project.
+        name: ProjectName,
+    },
+    /// A carried plan was made for other projects.
+    #[error("{name} is not in the plan")]
+    NotInPlan {
+        /// The project.
+        name: ProjectName,
+    },
+    /// A carried plan was made for something else.
+    #[error("the plan was made for {what} {planned}, and this is {here}")]
+    PlanOfAnother {
+        /// What differs: `commit`, `registry`, …
+        what: &'static str,
+        /// What the plan says.
+        planned: String,
+        /// What it is here.
+        here: String,
+    },
+    /// Nothing is ever sealed in a base that was made with an upstream.
+    #[error("{base} was made with an upstream: nothing in it is ever sealed")]
+    NeverSealed {
+        /// The base.
+        base: String,
+    },
     /// Taking replaced records into account did not come to an end.
     #[error("the plan did not settle: records keep contradicting each other")]
     Unsettled,
@@ -87,6 +121,7 @@ impl Diagnose for GatherError {
     fn class(&self) -> Class {
         match self {
             Self::Unsettled => Class::Unreachable,
+            Self::NeverSealed { .. } => Class::Gate,
             _ => Class::Usage,
         }
     }
@@ -110,6 +145,22 @@ impl Diagnose for GatherError {
             Self::NothingToBuild { name, .. } => problem("nothing-to-build").project(name).hint(
                 "add what is missing, or take the project out of the manifest; \
                  `waybill check` says more",
+            ),
+            Self::NoWaybill { .. } => problem("no-waybill")
+                .hint("`waybill status --commit REV` lists the waybills of a commit"),
+            Self::PlanOfOtherKeys { name } => problem("plan-mismatch").project(name).hint(
+                "it was made by another version of waybill, or changed since: make it again with \
+                 `waybill plan -o FILE`",
+            ),
+            Self::NotInPlan { name } => problem("plan-mismatch")
+                .project(name)
+                .hint("make the plan of all projects: `waybill plan -o FILE`"),
+            Self::PlanOfAnother { .. } => {
+                problem("plan-mismatch").hint("make it again here with `waybill plan -o FILE`")
+            }
+            Self::NeverSealed { .. } => problem("base-with-upstream").hint(
+                "what merged is built once more by a job of a trusted ref, which writes the base \
+                 that deployments read: `--registry <base> --upstream none` there",
             ),
             Self::Unsettled => {
                 problem("plan-unsettled").hint("other runs may be writing records: try again")

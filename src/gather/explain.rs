@@ -7,9 +7,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::commit::CommitFacts;
 use super::planner::PARALLEL;
 use super::request::PlanRequest;
+use super::sealed::Sealed;
 use crate::git::{History, HistoryEnd, Repository};
 use crate::key::{ProjectKey, effective_keys};
-use crate::ledger::{Bases, names};
+use crate::ledger::{Bases, Known, names};
 use crate::manifest::LayerCache;
 use crate::model::{CommitId, Key, ProjectName, Reason};
 use crate::plan::{Found, Lookup, Refusal, Side, inputs_changed};
@@ -24,6 +25,10 @@ pub(super) struct Explainer<'a> {
     pub(super) tainted: &'a BTreeSet<Key>,
     /// Why images with the right inputs are not taken over, by the commit of their tag.
     pub(super) refusals: &'a BTreeMap<(ProjectName, CommitId), Refusal>,
+    /// The nearest sealed ancestor, where everything had been built.
+    pub(super) sealed: Option<&'a Sealed>,
+    /// Its records.
+    pub(super) known: &'a Known,
 }
 
 /// What history says about a project that is built.
@@ -52,13 +57,24 @@ impl Explainer<'_> {
         if projects.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let built: BTreeMap<ProjectName, BTreeSet<CommitId>> = stream::iter(projects)
+        let mut by_ancestor: BTreeMap<CommitId, BTreeSet<ProjectName>> = BTreeMap::new();
+        let mut open = Vec::new();
+        for name in projects {
+            match self.sealed {
+                // It was built there or before: nobody needs to be asked.
+                Some(sealed) if sealed.projects.contains(name) => {
+                    let names = by_ancestor.entry(sealed.commit).or_default();
+                    names.insert(name.clone());
+                }
+                _ => open.push(name),
+            }
+        }
+        let built: BTreeMap<ProjectName, BTreeSet<CommitId>> = stream::iter(open)
             .map(|name| async { Ok::<_, Failure>((name.clone(), self.built_at(name).await?)) })
             .buffer_unordered(PARALLEL)
             .try_collect()
             .await?;
         let mut explained = BTreeMap::new();
-        let mut by_ancestor: BTreeMap<CommitId, BTreeSet<ProjectName>> = BTreeMap::new();
         let history = self.history(&built)?;
         for (name, commits) in built {
             let ancestor = history.as_ref().and_then(|history| {
@@ -178,9 +194,11 @@ impl Explainer<'_> {
         if project.is_none_or(|project| project.layer_cache == LayerCache::None) {
             return Ok(None);
         }
-        match self.bases.built(key, name).await? {
-            Lookup::Found(found) => Ok(Some((key, found))),
-            Lookup::Absent | Lookup::Unreadable { .. } => Ok(None),
+        let wanted = BTreeMap::from([(key, name.clone())]);
+        let mut found = self.bases.built_many(&wanted, self.known).await?;
+        match found.remove(&key) {
+            Some(Lookup::Found(found)) => Ok(Some((key, found))),
+            Some(Lookup::Absent | Lookup::Unreadable { .. }) | None => Ok(None),
         }
     }
 }

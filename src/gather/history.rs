@@ -10,7 +10,7 @@ use super::planner::{PARALLEL, directed_keys};
 use super::request::{PlanRequest, directives};
 use crate::git::{Commit, GitError, History, Repository};
 use crate::key::{ProjectKey, effective_keys};
-use crate::ledger::{Bases, FailedRecord, WrittenTaint, names};
+use crate::ledger::{Bases, FailedRecord, Known, WrittenTaint, names};
 use crate::model::{CommitId, Key, ProjectName, Reason};
 use crate::plan::{Lookup, Place, Rebuild};
 use crate::problem::{Class, Failure, Problem};
@@ -98,7 +98,11 @@ impl HistoryRequest {
         for commit in self.commits(repository)?.commits {
             let fetch = commit.id == self.commit;
             let source = Source::of_commit(repository, commit.id, fetch)?;
-            let manifest = match source.manifest(self.options.manifest.as_ref(), commit.id) {
+            let manifest = match self.options.manifests.load(
+                &source,
+                self.options.manifest.as_ref(),
+                commit.id,
+            ) {
                 Ok(loaded) => loaded.manifest,
                 Err(failure) if failure.class == Class::Usage => return Ok(()),
                 Err(failure) => return Err(failure),
@@ -130,6 +134,7 @@ impl HistoryRequest {
             verify: false,
             by: String::new(),
             work_tree_of: None,
+            carried: None,
         }
     }
 
@@ -254,7 +259,7 @@ impl Answers {
         let wanted = keys()
             .map(|(_, at)| (at.key.key, project.clone()))
             .collect();
-        let records = bases.built_many(&wanted).await?;
+        let records = bases.built_many(&wanted, &Known::default()).await?;
         let absent = wanted
             .keys()
             .filter(|key| records.get(key) == Some(&Lookup::Absent));

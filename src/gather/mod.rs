@@ -5,27 +5,36 @@
 
 mod adopt;
 mod assemble;
+mod basis;
 mod check;
 mod commit;
+mod diff;
 mod dockerfiles;
 mod error;
 mod explain;
 mod files;
 mod history;
+mod manifests;
+mod parallel;
 mod planner;
 mod request;
+mod sealed;
+mod status;
+mod tell;
 mod uses;
 mod why;
 
 pub use check::{Check, CheckedProject, check_commit, check_work_tree};
-pub use commit::{
-    CommitFacts, CommitOptions, LoadedManifest, RELEASE_TAG_ARGUMENT, load_manifest, read_located,
-};
+pub use commit::{CommitFacts, CommitOptions, RELEASE_TAG_ARGUMENT, load_manifest, read_located};
+pub use diff::{DiffKind, DiffLine, DiffSide, diff};
 pub use dockerfiles::find_dockerfiles;
 pub use error::GatherError;
 pub use files::{Files, MANIFEST_NAMES};
 pub use history::{HistoryLine, HistoryRequest, Stand, history};
+pub use manifests::{LoadedManifest, Manifests};
 pub use planner::{Keys, Planning, plan};
 pub use request::PlanRequest;
+pub use status::{Status, seal, status};
+pub use tell::Told;
 pub use uses::{ProjectUses, project_uses};
-pub use why::{Compared, Proof, StandingTaint, Stored, Told, Why, why};
+pub use why::{Compared, Proof, StandingTaint, Stored, Why, why};

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::adopt;
+use super::basis::Basis;
 use super::commit::CommitFacts;
 use super::error::GatherError;
 use super::request::{PlanRequest, check_names, directives, mark_work_tree};
+use super::sealed::Sealed;
 use super::uses::{ProjectUses, project_uses};
 use crate::git::Repository;
 use crate::key::{KeyInputs, ProjectKey, effective_keys};
-use crate::ledger::{Bases, TaintRecord};
+use crate::ledger::{Bases, Known, TaintRecord};
 use crate::model::{Digest, Key, ProjectName, Reason};
 use crate::plan::{
     Candidate, Decision, Facts, Lookup, Outcome, Place, Plan, Rebuild, Reused, decide,
@@ -67,8 +69,9 @@ pub async fn plan(
     check_names(&facts, request)?;
     let (rebuild, mut warnings) = directives(repository, &facts)?;
     warnings.splice(0..0, facts.warnings.iter().cloned());
-    let tainted = bases.tainted_keys().await?;
-    let mut planner = Planner::new(repository, bases, request, &facts, rebuild, tainted);
+    let basis = Basis::find(repository, bases, request, &facts).await?;
+    warnings.extend(basis.warnings.iter().cloned());
+    let mut planner = Planner::new(repository, bases, request, &facts, rebuild, basis);
     let (keys, outcome) = planner.settle().await?;
     let plan = planner.finish(&keys, outcome).await?;
     let uses = planner
@@ -95,8 +98,11 @@ pub(super) async fn directed_keys(
     rebuild: Rebuild,
     tainted: &BTreeSet<Key>,
 ) -> Result<(Keys, BTreeMap<Key, Reason>), Failure> {
-    let tainted = tainted.clone();
-    let mut planner = Planner::new(repository, bases, request, facts, rebuild, tainted);
+    let basis = Basis {
+        tainted: tainted.clone(),
+        ..Basis::default()
+    };
+    let mut planner = Planner::new(repository, bases, request, facts, rebuild, basis);
     Ok((planner.keys().await?, planner.assumed))
 }
 
@@ -112,6 +118,12 @@ pub(super) struct Planner<'a> {
     pub(super) rebuild: Rebuild,
     /// Keys with a taint in either base.
     pub(super) tainted: BTreeSet<Key>,
+    /// The nearest sealed ancestor, for a plan of everything.
+    pub(super) sealed: Option<Sealed>,
+    /// Records that need not be asked for.
+    pub(super) known: Known,
+    /// Why projects are built under a key, and where layers come from, as it was found before.
+    pub(super) explained: BTreeMap<ProjectName, (Key, Reason, Vec<String>)>,
     /// What those taints say, as far as a chain of this plan holds them.
     pub(super) taints: BTreeMap<Key, TaintRecord>,
     /// Taints that the plan itself comes to.
@@ -131,7 +143,7 @@ impl<'a> Planner<'a> {
         request: &'a PlanRequest,
         facts: &'a CommitFacts,
         rebuild: Rebuild,
-        tainted: BTreeSet<Key>,
+        basis: Basis,
     ) -> Self {
         Self {
             repository,
@@ -139,9 +151,12 @@ impl<'a> Planner<'a> {
             request,
             facts,
             rebuild,
-            tainted,
+            tainted: basis.tainted,
+            sealed: basis.sealed,
+            known: basis.known,
+            explained: basis.explained,
             taints: BTreeMap::new(),
-            assumed: BTreeMap::new(),
+            assumed: basis.assumed,
             records: BTreeMap::new(),
             candidates: BTreeMap::new(),
             uses: BTreeMap::new(),
@@ -285,7 +300,8 @@ impl<'a> Planner<'a> {
             .filter(|(key, _)| !self.records.contains_key(key))
             .collect();
         if !wanted.is_empty() {
-            self.records.extend(self.bases.built_many(&wanted).await?);
+            let found = self.bases.built_many(&wanted, &self.known).await?;
+            self.records.extend(found);
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! What is asked for, and what the commit itself asks for.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::commit::{CommitFacts, CommitOptions};
 use super::error::GatherError;
 use crate::git::{GitError, Repository};
 use crate::model::{CommitId, ProjectName};
-use crate::plan::Rebuild;
+use crate::plan::{CarriedPlan, Rebuild};
 use crate::problem::{Failure, Problem};
 
 /// What to plan.
@@ -28,6 +29,9 @@ pub struct PlanRequest {
     pub by: String,
     /// Where `commit` stands for a work tree: the commit that is checked out there.
     pub work_tree_of: Option<CommitId>,
+    /// A plan that was made before: only the records and taints of the projects are asked for
+    /// again.
+    pub carried: Option<Arc<CarriedPlan>>,
 }
 
 pub(super) fn check_names(facts: &CommitFacts, request: &PlanRequest) -> Result<(), GatherError> {

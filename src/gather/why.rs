@@ -1,13 +1,12 @@
 //! Everything that explains what a plan does with one project: the reason with its commits and
 //! authors, the taints, and for a reuse what proves it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::planner::Planning;
-use crate::git::{Commit, GitError, LastChange, Repository};
+use super::tell::{Told, known, tell};
+use crate::git::{Commit, Repository};
 use crate::key::KeyInputs;
 use crate::ledger::{Bases, BuiltRecord, names};
-use crate::model::{CommitId, Digest, Key, ProjectName, Reason, RepoPath};
+use crate::model::{CommitId, Digest, Key, ProjectName};
 use crate::plan::{Action, Place, Planned};
 use crate::problem::Failure;
 
@@ -25,17 +24,6 @@ pub struct Why {
     pub taints: Vec<StandingTaint>,
     /// For a reuse, what proves it.
     pub proof: Option<Proof>,
-}
-
-/// A reason with what the repository knows of the commits in it. What this clone lacks is left
-/// out.
-pub struct Told {
-    /// The reason.
-    pub reason: Reason,
-    /// The commit that the reason names.
-    pub commit: Option<Commit>,
-    /// For each file that the reason lists, the commit that changed it last.
-    pub last_changes: BTreeMap<String, LastChange>,
 }
 
 /// A taint that a key of the plan rests on.
@@ -113,7 +101,7 @@ pub async fn why(
     };
     let commit = planning.facts.commit.clone();
     Ok(Some(Why {
-        told: gatherer.told(&planned.reason, commit.id)?,
+        told: tell(repository, &planned.reason, commit.id)?,
         taints: gatherer.taints(project).await?,
         proof: gatherer.proof(planned).await?,
         planned: planned.clone(),
@@ -129,51 +117,6 @@ struct Gatherer<'a> {
 }
 
 impl Gatherer<'_> {
-    /// A reason told in full, as of the commit that it was given at.
-    fn told(&self, reason: &Reason, at: CommitId) -> Result<Told, Failure> {
-        let commit = match reason.commit() {
-            Some(id) => known(self.repository.commit(id))?,
-            None => None,
-        };
-        let last_changes = match (reason, &commit) {
-            (Reason::InputsChanged { files, .. }, Some(ancestor)) => {
-                let listed = files.iter().map(|file| file.path.as_str()).collect();
-                known(self.last_changes(ancestor, at, &listed))?.unwrap_or_default()
-            }
-            _ => BTreeMap::new(),
-        };
-        Ok(Told {
-            reason: reason.clone(),
-            commit,
-            last_changes,
-        })
-    }
-
-    /// Who changed the listed paths last. Their text may stand for other bytes, so that the paths
-    /// themselves are taken from what differs between the two commits.
-    fn last_changes(
-        &self,
-        ancestor: &Commit,
-        at: CommitId,
-        listed: &BTreeSet<&str>,
-    ) -> Result<BTreeMap<String, LastChange>, GitError> {
-        let changes = self
-            .repository
-            .changes(ancestor.tree, self.repository.commit(at)?.tree)?;
-        let paths: Vec<RepoPath> = changes
-            .into_iter()
-            .map(|change| change.path)
-            .filter(|path| listed.contains(path.to_string().as_str()))
-            .collect();
-        let found = self
-            .repository
-            .last_changes(at, Some(ancestor.id), &paths)?;
-        Ok(found
-            .into_iter()
-            .map(|(path, change)| (path.to_string(), change))
-            .collect())
-    }
-
     async fn taints(&self, project: &ProjectName) -> Result<Vec<StandingTaint>, Failure> {
         let plan = &self.planning.plan;
         let closure = self.planning.facts.graph.closure([project]);
@@ -198,7 +141,7 @@ impl Gatherer<'_> {
                 taints.push(StandingTaint {
                     project: name.clone(),
                     key: *key,
-                    told: self.told(&reason, plan.commit)?,
+                    told: tell(self.repository, &reason, plan.commit)?,
                     place,
                     created,
                 });
@@ -249,7 +192,11 @@ impl Gatherer<'_> {
         let Some((_, recorded)) = self.bases.built_record(key, project).await? else {
             return Ok(None);
         };
-        let told = self.told(&recorded.record.reason, recorded.record.facts.commit)?;
+        let told = tell(
+            self.repository,
+            &recorded.record.reason,
+            recorded.record.facts.commit,
+        )?;
         Ok(Some(Stored {
             record: recorded.record,
             created: recorded.created,
@@ -262,14 +209,5 @@ impl Gatherer<'_> {
             Action::Reuse { digest, .. } => Some(*digest),
             Action::Build(_) | Action::None => None,
         }
-    }
-}
-
-/// What this clone lacks is no error here: it explains nothing, and decides nothing.
-fn known<T>(result: Result<T, GitError>) -> Result<Option<T>, GitError> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(GitError::Missing { .. }) => Ok(None),
-        Err(error) => Err(error),
     }
 }

@@ -42,6 +42,8 @@ pub enum Kind {
     Taint,
     /// A build failed.
     Failed,
+    /// A waybill: every project of a commit has succeeded.
+    Release,
 }
 
 impl Kind {
@@ -51,6 +53,7 @@ impl Kind {
             Self::Built => "built",
             Self::Taint => "taint",
             Self::Failed => "failed",
+            Self::Release => "release",
         }
     }
 

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::store::unreadable_taint;
-use super::{BuiltRecord, FailedRecord, Ledger, LedgerError, Recorded, Standing, TaintRecord};
+use super::{
+    BuiltFacts, BuiltRecord, FailedRecord, Ledger, LedgerError, Recorded, Release, Standing,
+    TaintRecord,
+};
 use crate::model::{CommitId, Key, ProjectName};
 use crate::plan::{Found, Lookup, Place};
 
@@ -28,6 +31,29 @@ pub struct WrittenTaint {
     pub created: Option<String>,
 }
 
+/// Records that are known from a waybill or a carried plan, and need not be asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Known(BTreeMap<(Place, Key), BuiltFacts>);
+
+impl Known {
+    /// What a waybill of this base says.
+    #[must_use]
+    pub fn from_release(place: Place, release: &Release) -> Self {
+        let built = release.built().into_iter();
+        built.map(|(key, facts)| ((place, key), facts)).collect()
+    }
+
+    fn built(&self, place: Place, key: Key) -> Option<&BuiltFacts> {
+        self.0.get(&(place, key))
+    }
+}
+
+impl FromIterator<((Place, Key), BuiltFacts)> for Known {
+    fn from_iter<I: IntoIterator<Item = ((Place, Key), BuiltFacts)>>(records: I) -> Self {
+        Self(records.into_iter().collect())
+    }
+}
+
 impl Bases {
     /// The ledger of a place.
     ///
@@ -47,19 +73,39 @@ impl Bases {
         std::iter::once((Place::Registry, &self.registry)).chain(upstream)
     }
 
-    /// What stands for each key: the registry's answer, and the upstream's where it has none.
+    /// The base whose waybills may be read: one that was made without an upstream. In any other
+    /// nothing is ever sealed.
+    #[must_use]
+    pub fn sealed(&self) -> Option<(Place, &Ledger)> {
+        self.places().find(|(_, ledger)| !ledger.marker().upstream)
+    }
+
+    /// What stands for each key: the registry's answer, and the upstream's where it has none. What
+    /// is `known` of a base is taken for its answer.
     pub async fn built_many(
         &self,
         wanted: &BTreeMap<Key, ProjectName>,
+        known: &Known,
     ) -> Result<BTreeMap<Key, Lookup>, LedgerError> {
         let mut found: BTreeMap<Key, Lookup> =
             wanted.keys().map(|key| (*key, Lookup::Absent)).collect();
         for (place, ledger) in self.places() {
-            let open: BTreeMap<Key, ProjectName> = wanted
+            let mut open: BTreeMap<Key, ProjectName> = wanted
                 .iter()
                 .filter(|(key, _)| found.get(key) == Some(&Lookup::Absent))
                 .map(|(key, project)| (*key, project.clone()))
                 .collect();
+            open.retain(|key, _| match known.built(place, *key) {
+                Some(facts) => {
+                    let facts = facts.clone();
+                    found.insert(*key, Lookup::Found(Found { facts, place }));
+                    false
+                }
+                None => true,
+            });
+            if open.is_empty() {
+                continue;
+            }
             let answers = ledger.built_many(&open).await?;
             found.extend(
                 answers
@@ -74,7 +120,7 @@ impl Bases {
     pub async fn built(&self, key: Key, project: &ProjectName) -> Result<Lookup, LedgerError> {
         let wanted = BTreeMap::from([(key, project.clone())]);
         Ok(self
-            .built_many(&wanted)
+            .built_many(&wanted, &Known::default())
             .await?
             .remove(&key)
             .unwrap_or(Lookup::Absent))
@@ -87,6 +133,17 @@ impl Bases {
             keys.extend(upstream.tainted_keys().await?);
         }
         Ok(keys)
+    }
+
+    /// Whether a taint of this key stands in either base, asked by name. One that cannot be read is
+    /// a taint all the same.
+    pub async fn is_tainted(&self, key: Key) -> Result<bool, LedgerError> {
+        for (_, ledger) in self.places() {
+            if ledger.taint(key).await? != Standing::Absent {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A taint that a listing showed. `commit` stands in where the taint cannot be read.

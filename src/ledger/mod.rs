@@ -10,13 +10,15 @@ mod error;
 mod log;
 pub mod names;
 mod record;
+mod release;
 mod store;
 
 pub use artifact::{Kind, MAX_LOG, RecordError};
-pub use bases::{Bases, WrittenTaint};
+pub use bases::{Bases, Known, WrittenTaint};
 pub use error::LedgerError;
 pub use log::unpack_log;
 pub use record::{BuiltFacts, BuiltRecord, FailedRecord, Marker, TaintRecord, breakdown};
+pub use release::{Edition, Release, Sealed, Shipped};
 pub use store::{Ledger, Recorded, Standing};
 
 /// What the decoder of record manifests makes of arbitrary bytes; for tests that feed it such.

@@ -75,6 +75,30 @@ pub fn taint_key(tag: &str) -> Option<Key> {
         .ok()
 }
 
+/// The tag of an edition of a commit's waybill; editions count from 1.
+#[must_use]
+pub fn release(commit: CommitId, edition: u32) -> String {
+    let first = format!("{VERSION_PREFIX}release-{commit}");
+    if edition > 1 {
+        format!("{first}-{edition}")
+    } else {
+        first
+    }
+}
+
+/// The commit and edition that a waybill's tag names; `None` for any other tag.
+#[must_use]
+pub fn release_edition(tag: &str) -> Option<(CommitId, u32)> {
+    let rest = tag.strip_prefix(VERSION_PREFIX)?.strip_prefix("release-")?;
+    match rest.split_once('-') {
+        None => Some((rest.parse().ok()?, 1)),
+        Some((commit, edition)) => {
+            let edition = edition.parse().ok().filter(|edition| *edition > 1)?;
+            Some((commit.parse().ok()?, edition))
+        }
+    }
+}
+
 /// The tag of the last failure under a key.
 #[must_use]
 pub fn failed(key: Key) -> String {

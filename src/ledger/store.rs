@@ -109,7 +109,7 @@ impl Ledger {
         key: Key,
         project: &ProjectName,
     ) -> Result<Standing<BuiltFacts>, LedgerError> {
-        let envelope = self.envelope(names::built(key), Kind::Built, Some(project), key);
+        let envelope = self.envelope(names::built(key), Kind::Built, Some(project), Some(key));
         Ok(match self.header(LEDGER, &envelope).await? {
             Standing::Absent => Standing::Absent,
             Standing::Record(header) => Standing::Record(header.facts),
@@ -148,7 +148,7 @@ impl Ledger {
         key: Key,
         project: &ProjectName,
     ) -> Result<Option<Recorded<BuiltRecord>>, LedgerError> {
-        let envelope = self.envelope(names::built(key), Kind::Built, Some(project), key);
+        let envelope = self.envelope(names::built(key), Kind::Built, Some(project), Some(key));
         self.whole::<BuiltFacts, _>(LEDGER, &envelope).await
     }
 
@@ -161,7 +161,7 @@ impl Ledger {
         log: Option<Bytes>,
         now: &str,
     ) -> Result<BuiltFacts, LedgerError> {
-        let envelope = self.envelope(names::built(key), Kind::Built, Some(project), key);
+        let envelope = self.envelope(names::built(key), Kind::Built, Some(project), Some(key));
         self.write(LEDGER, &envelope, now, &record.facts, record, log)
             .await?;
         match self.built(key, project).await? {
@@ -195,7 +195,7 @@ impl Ledger {
         &self,
         key: Key,
     ) -> Result<Standing<(TaintRecord, String)>, LedgerError> {
-        let envelope = self.envelope(names::taint(key), Kind::Taint, None, key);
+        let envelope = self.envelope(names::taint(key), Kind::Taint, None, Some(key));
         Ok(match self.header::<TaintRecord>(TAINTS, &envelope).await? {
             Standing::Absent => Standing::Absent,
             Standing::Record(header) => Standing::Record((header.facts, header.created)),
@@ -211,7 +211,7 @@ impl Ledger {
         taint: &TaintRecord,
         now: &str,
     ) -> Result<(), LedgerError> {
-        let envelope = self.envelope(names::taint(key), Kind::Taint, Some(project), key);
+        let envelope = self.envelope(names::taint(key), Kind::Taint, Some(project), Some(key));
         if self.taint(key).await? != Standing::Absent {
             return Ok(());
         }
@@ -231,8 +231,23 @@ impl Ledger {
         key: Key,
         project: &ProjectName,
     ) -> Result<Option<Recorded<FailedRecord>>, LedgerError> {
-        let envelope = self.envelope(names::failed(key), Kind::Failed, Some(project), key);
+        let envelope = self.envelope(names::failed(key), Kind::Failed, Some(project), Some(key));
         self.whole::<serde_json::Value, _>(RUNS, &envelope).await
+    }
+
+    /// What the last failure under a key states: one request, without its log. One that cannot be
+    /// read says nothing.
+    pub async fn failure(
+        &self,
+        key: Key,
+        project: &ProjectName,
+    ) -> Result<Standing<FailedRecord>, LedgerError> {
+        let envelope = self.envelope(names::failed(key), Kind::Failed, Some(project), Some(key));
+        Ok(match self.header(RUNS, &envelope).await? {
+            Standing::Absent => Standing::Absent,
+            Standing::Record(header) => Standing::Record(header.facts),
+            Standing::Unreadable(why) => Standing::Unreadable(why),
+        })
     }
 
     /// Writes the last failure under a key.
@@ -244,7 +259,7 @@ impl Ledger {
         log: Option<Bytes>,
         now: &str,
     ) -> Result<(), LedgerError> {
-        let envelope = self.envelope(names::failed(key), Kind::Failed, Some(project), key);
+        let envelope = self.envelope(names::failed(key), Kind::Failed, Some(project), Some(key));
         self.write(RUNS, &envelope, now, record, record, log).await
     }
 
@@ -256,12 +271,12 @@ impl Ledger {
             .collect())
     }
 
-    fn envelope(
+    pub(super) fn envelope(
         &self,
         tag: String,
         kind: Kind,
         project: Option<&ProjectName>,
-        key: Key,
+        key: Option<Key>,
     ) -> Envelope {
         let ledger = self.marker.id.clone();
         Envelope {
@@ -269,15 +284,15 @@ impl Ledger {
             ledger,
             kind,
             project: project.cloned(),
-            key: Some(key),
+            key,
         }
     }
 
-    fn name(&self, repository: &str, tag: &str) -> String {
+    pub(super) fn name(&self, repository: &str, tag: &str) -> String {
         format!("{}/{repository}:{tag}", self.client.base())
     }
 
-    async fn header<F: DeserializeOwned>(
+    pub(super) async fn header<F: DeserializeOwned>(
         &self,
         repository: &str,
         envelope: &Envelope,
@@ -295,18 +310,29 @@ impl Ledger {
         }
     }
 
-    async fn whole<F: DeserializeOwned, R: DeserializeOwned>(
+    pub(super) async fn whole<F: DeserializeOwned, R: DeserializeOwned>(
         &self,
         repository: &str,
         envelope: &Envelope,
     ) -> Result<Option<Recorded<R>>, LedgerError> {
-        let name = || self.name(repository, &envelope.tag);
-        let unreadable = |why| LedgerError::RecordUnreadable { name: name(), why };
-        let header = match self.header::<F>(repository, envelope).await? {
-            Standing::Absent => return Ok(None),
-            Standing::Unreadable(why) => return Err(unreadable(why)),
-            Standing::Record(header) => header,
-        };
+        match self.header::<F>(repository, envelope).await? {
+            Standing::Absent => Ok(None),
+            Standing::Unreadable(why) => Err(self.unreadable(repository, &envelope.tag, why)),
+            Standing::Record(header) => {
+                self.rest(repository, &envelope.tag, header).await.map(Some)
+            }
+        }
+    }
+
+    /// A record whose manifest was read already.
+    pub(super) async fn rest<F, R: DeserializeOwned>(
+        &self,
+        repository: &str,
+        tag: &str,
+        header: Header<F>,
+    ) -> Result<Recorded<R>, LedgerError> {
+        let name = || self.name(repository, tag);
+        let unreadable = |why: String| self.unreadable(repository, tag, why);
         let missing = || LedgerError::LayerMissing { name: name() };
         let json = self
             .client
@@ -318,15 +344,20 @@ impl Ledger {
             None => None,
             Some(log) => self.client.blob(repository, log, artifact::MAX_LOG).await?,
         };
-        Ok(Some(Recorded {
+        Ok(Recorded {
             record,
             created: header.created,
             project: header.project,
             log,
-        }))
+        })
     }
 
-    async fn write(
+    fn unreadable(&self, repository: &str, tag: &str, why: String) -> LedgerError {
+        let name = self.name(repository, tag);
+        LedgerError::RecordUnreadable { name, why }
+    }
+
+    pub(super) async fn write(
         &self,
         repository: &str,
         envelope: &Envelope,

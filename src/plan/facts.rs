@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::Decision;
 use crate::key::{ProjectFacts, ProjectKey};
 use crate::ledger::BuiltFacts;
 use crate::model::{CommitId, Digest, Key, Platform, ProjectName, Reason};
 
 /// Which of the two bases something was found in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Place {
     /// The base that is written.
     Registry,

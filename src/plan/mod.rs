@@ -3,18 +3,24 @@
 //! Pure. The facts are gathered by [`crate::gather`]; what this module decides, it decides from
 //! them alone.
 
+mod carried;
 mod decide;
 mod difference;
 mod directive;
 mod facts;
+mod gate;
 mod supposed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
+pub use carried::{CarriedPlan, CarriedProject, CarriedStep};
 pub use decide::{Decision, Outcome, Reused, decide};
 pub use difference::{Side, inputs_changed, matching_pattern};
 pub use directive::Rebuild;
 pub use facts::{Candidate, Facts, Found, Lookup, Place, Refusal};
+pub use gate::{State, states};
 pub use supposed::{Cause, Hit, Hits, Supposed, if_changed};
 
 use crate::key::ProjectKey;
@@ -34,7 +40,7 @@ pub struct Plan {
 }
 
 /// A taint to be written before anything is built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingTaint {
     /// The project whose key it is.
     pub project: ProjectName,

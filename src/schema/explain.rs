@@ -135,7 +135,7 @@ fn known_commit() -> Value {
     ])
 }
 
-fn last_change() -> Value {
+pub(super) fn last_change() -> Value {
     object(&[
         ("path", text()),
         ("commit", commit()),

@@ -108,6 +108,7 @@ fn request(commit: CommitId) -> PlanRequest {
         verify: false,
         by: "test".into(),
         work_tree_of: None,
+        carried: None,
     }
 }
 

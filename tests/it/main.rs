@@ -21,5 +21,6 @@ mod program;
 mod registry;
 mod repo;
 mod schemas;
+mod seal;
 mod servers;
 mod world;

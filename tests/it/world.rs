@@ -37,7 +37,8 @@ use waybill::problem::Failure;
 use waybill::registry::{Base, Client, Credentials, embedded};
 
 use crate::repo::Repo;
-use builder::{Act, ScriptedBuilder};
+pub(crate) use builder::Act;
+use builder::ScriptedBuilder;
 
 /// The prefix of every base here.
 const PREFIX: &str = "acme";
@@ -460,6 +461,7 @@ impl<'w> Run<'w> {
             verify: false,
             by: "Ada <ada@example.com>".to_owned(),
             work_tree_of: None,
+            carried: None,
         };
         (self.tweak)(&mut request);
         self.world.block_on(plan(&repository, bases, &request))

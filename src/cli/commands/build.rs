@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::build::engine::Engine;
 use crate::build::{ExternalImages, ImageBuilder, Keep};
 use crate::cli::args::{BuildArgs, Global};
+use crate::cli::plan_file;
 use crate::cli::render::progress::Progress;
 use crate::cli::session::{OpenBases, Session, now, timestamp, written_credentials};
 use crate::cli::stopped::Ended;
@@ -43,6 +44,9 @@ async fn build_session(session: &Session, global: &Global, args: &BuildArgs) -> 
     request.by = session.repository.identity();
     if args.force {
         request.force = request.projects.clone().unwrap_or_default();
+    }
+    if let Some(file) = &args.plan {
+        request.carried = Some(Arc::new(plan_file::read(file, session, &bases)?));
     }
     let planning = session.plan(&bases, &request).await?;
     check_buildable(&planning.plan, &session.names(&args.projects)?)?;

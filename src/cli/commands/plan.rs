@@ -2,6 +2,7 @@
 
 use crate::cli::args::PlanArgs;
 use crate::cli::exit;
+use crate::cli::plan_file;
 use crate::cli::render;
 use crate::cli::session::Session;
 use crate::cli::stopped::{Ended, Stopped};
@@ -12,6 +13,9 @@ pub(in crate::cli) async fn run(session: &Session, args: &PlanArgs) -> Ended {
     request.verify = args.verify;
     let planning = session.plan(&bases, &request).await?;
     let plan = &planning.plan;
+    if let Some(file) = &args.output {
+        plan_file::write(file, &planning, session, &bases)?;
+    }
     if session.output.json {
         session
             .output

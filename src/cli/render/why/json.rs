@@ -27,7 +27,7 @@ pub(in crate::cli) fn document(why: &Why, bases: &OpenBases, with_inputs: bool) 
         "tainted": planned.key.chain,
         "reason": why.told.reason,
         "reasonCommit": commit_json(why.told.commit.as_ref()),
-        "lastChanges": changes_json(&why.told),
+        "lastChanges": last_changes_json(&why.told),
         "taints": taints,
         "image": why.proof.as_ref().map(|proof| lasting(why, proof, bases)),
         "proof": why.proof.as_ref().map(|proof| proof_json(proof, bases)),
@@ -46,7 +46,7 @@ fn inputs_json(inputs: &KeyInputs) -> Value {
 }
 
 /// For each file of a reason, the commit that changed it last.
-fn changes_json(told: &Told) -> Value {
+pub(in crate::cli::render) fn last_changes_json(told: &Told) -> Value {
     let changes = told.last_changes.iter().map(|(path, change)| {
         json!({
             "path": path,
@@ -107,7 +107,7 @@ fn stored_json(stored: &Stored) -> Value {
         "adopted": record.facts.adopted,
         "reason": stored.told.reason,
         "reasonCommit": commit_json(stored.told.commit.as_ref()),
-        "lastChanges": changes_json(&stored.told),
+        "lastChanges": last_changes_json(&stored.told),
         "external": record.external,
         "durations": record.durations,
         "builder": record.builder,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 pub(in crate::cli) use json::document;
+pub(super) use json::last_changes_json;
 
 use super::plain::whole;
 use super::plan::sentence;

@@ -1,0 +1,71 @@
+//! The nearest sealed ancestor: a plan of everything starts from its waybill.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::commit::CommitFacts;
+use super::request::PlanRequest;
+use crate::git::Repository;
+use crate::ledger::{self, Bases, Edition, Known, Ledger};
+use crate::model::{CommitId, ProjectName};
+use crate::problem::Failure;
+
+/// The most commits that are asked for a waybill.
+const MOST_COMMITS: usize = 100;
+/// How many are asked at once: what lies behind the nearest is asked for in vain.
+const AT_ONCE: usize = 10;
+
+/// A sealed commit that a plan starts from.
+pub(super) struct Sealed {
+    /// The commit.
+    pub(super) commit: CommitId,
+    /// The projects that have an image in its waybill.
+    pub(super) projects: BTreeSet<ProjectName>,
+}
+
+/// The commit itself or its nearest sealed first-parent ancestor, and the records that need not be
+/// asked for.
+///
+/// Where there are few projects, their records cost less than the search: it goes no further than
+/// there are projects.
+pub(super) async fn nearest(
+    repository: &Repository,
+    bases: &Bases,
+    request: &PlanRequest,
+    facts: &CommitFacts,
+) -> Result<Option<(Sealed, Known)>, Failure> {
+    let Some((place, ledger)) = bases.sealed() else {
+        return Ok(None);
+    };
+    // A work tree stands on its commit; it is never sealed itself.
+    let start = request.work_tree_of.unwrap_or(request.commit);
+    let limit = MOST_COMMITS.min(facts.order.len());
+    let history = repository.first_parents(start, limit + 1)?;
+    let commits: Vec<CommitId> = history.commits.iter().map(|commit| commit.id).collect();
+    let (first, rest) = commits.split_at(commits.len().min(1));
+    for together in std::iter::once(first).chain(rest.chunks(AT_ONCE)) {
+        if let Some(edition) = nearest_of(ledger, together).await? {
+            let known = Known::from_release(place, &edition.release);
+            let sealed = Sealed {
+                commit: edition.release.commit,
+                projects: edition.release.projects.into_keys().collect(),
+            };
+            return Ok(Some((sealed, known)));
+        }
+    }
+    Ok(None)
+}
+
+async fn nearest_of(ledger: &Ledger, commits: &[CommitId]) -> Result<Option<Edition>, Failure> {
+    // Any edition will do: what its keys do not cover is asked for.
+    let sealed: Vec<Option<ledger::Sealed>> = stream::iter(commits)
+        .map(|commit| ledger.sealed(*commit, 1))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    match sealed.into_iter().flatten().next() {
+        Some(sealed) => Ok(Some(ledger.open_edition(sealed).await?)),
+        None => Ok(None),
+    }
+}
