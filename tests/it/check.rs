@@ -47,6 +47,7 @@ warning[empty-patterns]: empty: 'foo/.empty' is empty: no file belongs to this p
   hint: leave 'rebuildPatterns' out to mean everything below projectDir
 error[bad-pattern]: broken: '^foo/(a' is no valid pattern: unclosed group
   --> build_manifest.json:5:59
+  hint: ( and ) come in pairs and group; \( and \) are the characters, and no groups as in grep
 error[blank-pattern]: blank: this pattern is blank
   --> foo/.blank:2:1
   hint: remove it: a blank pattern would match every path, or nothing
@@ -355,6 +356,7 @@ error[unknown-dependency]: web: 'dependencies' names 'lgo', and there is no such
   hint: did you mean 'log'?
 error[bad-pattern]: web: '^web/(' is no valid pattern: unclosed group
   --> build_manifest.json:5:83
+  hint: ( and ) come in pairs and group; \\( and \\) are the characters, and no groups as in grep
 error[missing-field]: log: project 'log' has no 'buildDir'
   --> build_manifest.json:6:5
   hint: name the directory that it is built from
