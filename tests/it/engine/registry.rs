@@ -184,8 +184,8 @@ async fn a_push_that_is_refused_names_what_and_never_shows_the_password() {
     assert_eq!(error.problems()[0].code, "push-failed", "{error}");
 }
 
-/// An identity token is shown to the token server alone, in a form (distribution's "OAuth2 Token
-/// Authentication"); a password would come in a header of a GET.
+/// An identity token is shown to the token server alone, in a form (distribution's "Token Refresh
+/// using OAuth 2.0"); a password would come in a header of a GET.
 #[tokio::test]
 async fn an_identity_token_goes_to_the_registrys_token_server() {
     let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(false).await);

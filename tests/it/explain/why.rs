@@ -230,3 +230,29 @@ error[unknown-project]: there is no project 'bass' in the manifest at commit C1
     let why = document(&repo, &["why", "base"]);
     assert_eq!(why["taints"], serde_json::json!([]));
 }
+
+/// What is sent beside the inputs sets the key of a work tree apart, and is all that does.
+#[test]
+fn a_build_for_the_work_trees_context_alone_says_so() {
+    let repo = monorepo();
+    repo.write(
+        "build_manifest.json",
+        r#"{"version": 1, "projects": {
+          "api": {"buildDir": ".", "projectDir": "api", "hermetic": false},
+          "base": {"buildDir": "base"}}}"#,
+    );
+    repo.write("api/Dockerfile", "FROM scratch\nCOPY . /\n");
+    let first = repo.commit("First");
+    build(&repo);
+    repo.write("beside.txt", "not of the project's own files");
+    let dry = ["build", "api", "base", "--worktree", "--dry-run", "--json"];
+    let planned = prints(&repo, &dry);
+    let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    let (api, base) = (&planned["projects"][0], &planned["projects"][1]);
+    assert_eq!(base["action"], "reuse");
+    assert_eq!(api["reason"]["kind"], "inputs-changed");
+    assert_eq!(api["reason"]["ancestor"], first.as_str());
+    assert_eq!(api["reason"]["files"], serde_json::json!([]));
+    assert_eq!(api["reason"]["fields"], serde_json::json!(["worktree"]));
+    assert_eq!(api["reason"]["refused"], serde_json::Value::Null);
+}
