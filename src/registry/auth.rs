@@ -73,6 +73,23 @@ impl Auth {
             tokens: Mutex::default(),
         }
     }
+
+    /// The credential in every form in which it may come back: also in answers to requests that
+    /// did not show it.
+    fn secrets(&self) -> Vec<Secret> {
+        match self.resolved.get().and_then(Option::as_ref) {
+            Some(Credential::Basic { user, password }) => {
+                vec![encoded(user, password), password.clone()]
+            }
+            Some(Credential::Identity(token)) => vec![token.clone()],
+            None => Vec::new(),
+        }
+    }
+}
+
+/// A user and password as HTTP's basic scheme has them.
+fn encoded(user: &str, password: &Secret) -> Secret {
+    Secret::new(STANDARD.encode(format!("{user}:{}", password.reveal())))
 }
 
 impl Authorization {
@@ -86,10 +103,10 @@ impl Authorization {
     }
 
     fn basic(audience: &Url, user: &str, password: &Secret) -> Self {
-        let encoded = STANDARD.encode(format!("{user}:{}", password.reveal()));
+        let encoded = encoded(user, password);
         Self {
-            header: Some(Secret::new(format!("Basic {encoded}"))),
-            secrets: vec![Secret::new(encoded), password.clone()],
+            header: Some(Secret::new(format!("Basic {}", encoded.reveal()))),
+            secrets: vec![encoded, password.clone()],
             credential: true,
             audience: audience.clone(),
         }
@@ -108,12 +125,12 @@ impl Authorization {
         (self.header.as_ref().map(Secret::reveal), asked)
     }
 
-    /// A body as text, without the secrets that the other side was shown.
-    pub(super) fn redact(&self, body: &[u8]) -> String {
+    /// A body as text, without the secrets that the other side was shown, or may know.
+    pub(super) fn redact(&self, body: &[u8], auth: &Auth) -> String {
         let text = String::from_utf8_lossy(body).into_owned();
-        self.secrets
-            .iter()
-            .fold(text, |text, secret| secret.redact(&text))
+        let known = auth.secrets();
+        let secrets = self.secrets.iter().chain(&known);
+        secrets.fold(text, |text, secret| secret.redact(&text))
     }
 }
 
@@ -372,7 +389,9 @@ mod tests {
         }
         assert!(!format!("{basic:?}").contains("hunter2"));
         let echo = format!("no {} and {}", "hunter2", STANDARD.encode("ann:hunter2"));
-        assert_eq!(basic.redact(echo.as_bytes()), "no [secret] and [secret]");
+        let auth = Auth::new(Credentials::Anonymous);
+        let shown = basic.redact(echo.as_bytes(), &auth);
+        assert_eq!(shown, "no [secret] and [secret]");
     }
 
     #[test]

@@ -355,8 +355,8 @@ fn read_manifest(answer: &Answer, reference: &str) -> Result<RawManifest, Regist
 }
 
 /// Whether a refused PUT may mean that an immutable tag stands; what stands is then looked at, so
-/// a wrong guess costs a request. ECR says `TAG_INVALID`; Harbor 412; others 409, or say it in the
-/// message, for which there is no code in the protocol.
+/// a wrong guess costs a request. There is no code for it in the protocol: ECR says `TAG_INVALID`,
+/// Harbor answers with 412, others with 409, or they say it in a code or message of their own.
 fn may_be_immutable(answer: &Answer) -> bool {
     let code = answer.said.code.as_deref().unwrap_or_default();
     let message = answer
@@ -365,12 +365,13 @@ fn may_be_immutable(answer: &Answer) -> bool {
         .as_deref()
         .unwrap_or_default()
         .to_ascii_lowercase();
-    let speaks_of_it = ["immutable", "already exists", "overwrit"];
+    let speaks_of_it = ["immutab", "already exists", "overwrit"];
     match answer.status.as_u16() {
         409 | 412 => true,
         400..=499 => {
             code == "TAG_INVALID"
                 || code.contains("AlreadyExists")
+                || code.contains("IMMUTAB")
                 || speaks_of_it.iter().any(|words| message.contains(words))
         }
         _ => false,

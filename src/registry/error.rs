@@ -67,11 +67,13 @@ pub enum RegistryError {
         /// The registry's own words.
         said: Said,
     },
-    /// Still status 429 after the last attempt.
-    #[error("{request}: the registry limits the rate of requests (status 429){said}")]
+    /// Still told that the rate of requests is limited after the last attempt.
+    #[error("{request}: the registry limits the rate of requests (status {status}){said}")]
     Throttled {
         /// What was asked.
         request: RequestLine,
+        /// The HTTP status: 429, or 403 with words that say so.
+        status: u16,
         /// The registry's own words.
         said: Said,
     },

@@ -236,12 +236,25 @@ impl Answer {
         matches!(self.status.as_u16(), 400 | 404) && missing.iter().any(|code| self.says(code))
     }
 
+    /// Whether the registry limits the rate of requests. GitHub's "secondary rate limit" comes with
+    /// status 403, and has nothing to do with who asks.
+    pub(super) fn is_throttled(&self) -> bool {
+        let message = self.said.message.as_deref().unwrap_or_default();
+        let speaks_of_it = message.to_ascii_lowercase().contains("rate limit");
+        self.status == StatusCode::TOO_MANY_REQUESTS
+            || (self.status == StatusCode::FORBIDDEN && speaks_of_it)
+    }
+
     /// The error of an answer whose status was not expected.
     pub(super) fn refused(&self) -> RegistryError {
         let (request, said) = (self.request.clone(), self.said.clone());
         let (status, host) = (self.status.as_u16(), self.host.clone());
         match (status, self.asked) {
-            (429, _) => RegistryError::Throttled { request, said },
+            _ if self.is_throttled() => RegistryError::Throttled {
+                request,
+                status,
+                said,
+            },
             (401 | 403, Asked::WithCredential) => RegistryError::CredentialRefused {
                 request,
                 host,

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
-use reqwest::StatusCode;
 
+use super::request::Answer;
 use super::{Options, RegistryError};
 
 /// The failure of one attempt.
@@ -47,9 +47,9 @@ impl From<RegistryError> for Failure {
     }
 }
 
-/// Whether an answer with this status is worth another try.
-pub(super) fn is_passing(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+/// Whether an answer is worth another try.
+pub(super) fn is_passing(answer: &Answer) -> bool {
+    matches!(answer.status.as_u16(), 429 | 500 | 502 | 503 | 504) || answer.is_throttled()
 }
 
 /// Repeats `attempt` while it fails in a way that may pass, with growing, jittered delays, or
@@ -78,12 +78,16 @@ where
 }
 
 /// How long a `Retry-After` header asks to wait: seconds, an HTTP date (RFC 9110, section 10.2.3),
-/// or, as GHCR writes, milliseconds with their unit.
+/// or, as GHCR writes, a number with its unit.
 fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let text = text.trim();
-    if let Some(number) = text.strip_suffix("ms") {
-        let milliseconds = number.split('.').next()?.parse().ok()?;
-        return Some(Duration::from_millis(milliseconds));
+    let units = [("ms", 1e-3), ("µs", 1e-6), ("us", 1e-6), ("s", 1.0)];
+    let with_unit = units
+        .iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    if let Some((number, unit)) = with_unit {
+        let seconds = number.parse::<f64>().ok()? * unit;
+        return Duration::try_from_secs_f64(seconds).ok();
     }
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -106,8 +110,10 @@ mod tests {
             Some(Duration::from_secs(30))
         );
         assert_eq!(read("Wed, 21 Oct 2026 07:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("834.123ms"), Some(Duration::from_millis(834)));
-        for nonsense in ["", "-1", "soon", "ms"] {
+        assert_eq!(read("834.5ms"), Some(Duration::from_micros(834_500)));
+        assert_eq!(read("880.5µs"), Some(Duration::from_nanos(880_500)));
+        assert_eq!(read("1.5s"), Some(Duration::from_millis(1500)));
+        for nonsense in ["", "-1", "-1s", "soon", "ms", "NaNs", "infs", "1e99s"] {
             assert_eq!(read(nonsense), None, "{nonsense}");
         }
     }

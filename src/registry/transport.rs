@@ -151,7 +151,7 @@ impl Transport {
         let mut url = request.url.clone();
         for _ in 0..=MOST_REDIRECTS {
             let answer = self.hop(request, &url, authorization).await?;
-            if is_passing(answer.status) {
+            if is_passing(&answer) {
                 let wait = answer.header(RETRY_AFTER.as_str());
                 return Err(Failure::passing_after(answer.refused(), wait));
             }
@@ -207,7 +207,7 @@ impl Transport {
             said: if good {
                 Said::default()
             } else {
-                said(authorization.redact(&body).as_bytes())
+                said(authorization.redact(&body, &self.auth).as_bytes())
             },
             body,
             request: line,

@@ -10,8 +10,10 @@ mod embedded;
 mod environment;
 mod manifests;
 mod retries;
+mod secrecy;
 mod tags;
 mod tokens;
+mod vendors;
 
 use std::net::SocketAddr;
 use std::path::Path;
