@@ -15,7 +15,7 @@
 //! | [`dockerfile`] | references, rewriting, ignore files, lints | yes | |
 //! | [`git`] | facts of the repository | | gix |
 //! | [`key`] | inputs of an image, and the key over them | yes | |
-//! | [`registry`] | the client, credentials, the embedded registry | | reqwest, oci-client, ferro-oci-server |
+//! | [`registry`] | the client, credentials, the embedded registry, Amazon ECR | | reqwest, oci-client, ferro-oci-server, the AWS SDK |
 //! | [`ledger`] | records: names, encoding, reading and writing | | |
 //! | [`plan`] | facts to decision, with reasons | yes | |
 //! | [`gather`] | the I/O that finds the facts that a plan is decided from | | |

@@ -23,6 +23,7 @@ pub const SCHEMAS: &[Entry] = &[
     ("plan", documents::plan),
     ("plan-if", documents::plan_if),
     ("registry-init", documents::registry_init),
+    ("registry-policy", documents::registry_policy),
     ("registry-serve", documents::registry_serve),
     ("seal", seal::seal),
     ("status", seal::status),

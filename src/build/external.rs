@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::engine::Engine;
 use crate::model::Digest;
-use crate::registry::{Client, Credentials, ImageReference, Options};
+use crate::problem::Failure;
+use crate::registry::{Client, Credential, Credentials, ImageReference, Options, RegistryError};
 
 /// The digests of external images, each asked for once.
 #[derive(Debug, Default)]
@@ -69,6 +71,28 @@ async fn ask(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Pinned> {
         reference: image.by_digest(&digest),
         digest,
     })
+}
+
+/// Checks that the engine reaches a registry on this machine's loopback.
+pub async fn check_reach(engine: &Engine, client: &Client) -> Result<(), Failure> {
+    if client.base().is_loopback() {
+        let login = client.login().await?;
+        let image = client.base().name("waybill-probe");
+        engine.look_up(&image, login.as_ref()).await?;
+    }
+    Ok(())
+}
+
+/// What the engine needs to talk with a registry: that of one of `bases`, or another. A credential
+/// that is configured and cannot be had is an error: nothing goes out anonymously in its place.
+pub(super) async fn login(
+    bases: &[&Client],
+    host: &str,
+) -> Result<Option<Credential>, RegistryError> {
+    match bases.iter().find(|client| client.base().host() == host) {
+        Some(client) => client.login().await,
+        None => Credentials::Docker.resolve(host).await,
+    }
 }
 
 /// The registry's host, and port where it has one, that an image comes from: Docker Hub's where

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::engine::{BuildEvent, Engine, EngineError, ImageBuild};
-use super::external::{ExternalImages, host_of};
+use super::external::{ExternalImages, host_of, login};
 use super::tar::ContextStream;
 use super::{Context, engine};
 use crate::dockerfile::{Dockerfile, Image};
@@ -16,12 +16,13 @@ use crate::event::{Phase, StepState};
 use crate::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
 use crate::gather::{CommitFacts, ProjectUses, RELEASE_TAG_ARGUMENT, project_uses};
 use crate::git::Repository;
-use crate::ledger::names;
+use crate::ledger::{names, upkeep};
 use crate::manifest::{LayerCache, Project};
 use crate::mask::Secret;
 use crate::model::Digest;
 use crate::problem::{Class, Failure, Problem};
-use crate::registry::{Base, Client, Credential, Credentials, RegistryError};
+use crate::registry::manifest::OciManifest;
+use crate::registry::{Base, Client, Credential, RawManifest, RegistryError};
 
 /// Builds images of one commit.
 pub struct ImageBuilder {
@@ -33,8 +34,8 @@ pub struct ImageBuilder {
     pub engine: Engine,
     /// The base that is written.
     pub client: Client,
-    /// The credential for that base.
-    pub credentials: Credentials,
+    /// The base that is read after it.
+    pub upstream: Option<Client>,
     /// Build secrets by id.
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Digests of external images.
@@ -280,15 +281,16 @@ impl ImageBuilder {
         let hosts = pulled.filter_map(|reference| host_of(reference));
         let hosts: BTreeSet<String> = hosts.chain([own.clone()]).collect();
         for host in hosts {
-            let credentials = if host == own {
-                &self.credentials
-            } else {
-                &Credentials::Docker
-            };
-            let login = credentials.resolve(&host).await?;
+            let login = login(&self.bases(), &host).await?;
             logins.extend(login.map(|login| (host, login)));
         }
         Ok(logins)
+    }
+
+    fn bases(&self) -> Vec<&Client> {
+        std::iter::once(&self.client)
+            .chain(&self.upstream)
+            .collect()
     }
 
     async fn run(
@@ -316,17 +318,37 @@ impl ImageBuilder {
     async fn push(&self, job: &Job, image: &str, tag: &str) -> Result<Digest, Stopped> {
         let base: &Base = self.client.base();
         let reference = base.tagged(&job.project, tag);
-        let login = self.credentials.resolve(base.host()).await?;
+        let repository = job.project.as_str();
+        self.client
+            .make_repository(repository, upkeep::of(repository))
+            .await?;
+        let login = login(&self.bases(), base.host()).await?;
         self.engine.tag(image, &reference).await?;
+        self.client.await_push().await;
         let pushed = self.engine.push(&reference, login.as_ref(), &|_| {}).await;
         let _ = self.engine.remove(&reference).await;
         match pushed {
             Ok(digest) => Ok(digest),
             Err(EngineError::PushFailed { message, .. }) if is_immutable(&message) => {
-                Err(Stopped::TagStands)
+                let standing = self.standing(job, image, tag).await?;
+                standing.ok_or(Stopped::TagStands)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The digest of what stands under a tag, if it is this very image of the engine's: registries
+    /// with immutable tags refuse that too.
+    async fn standing(
+        &self,
+        job: &Job,
+        image: &str,
+        tag: &str,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let manifest = self.client.manifest(job.project.as_str(), tag).await?;
+        Ok(manifest
+            .filter(|manifest| is_image(manifest, image))
+            .map(|manifest| manifest.digest))
     }
 
     /// Pushes every named stage as a layer cache of its own; what they hold was built already.
@@ -364,6 +386,16 @@ impl ImageBuilder {
         }
         let _ = self.engine.remove(tag).await;
     }
+}
+
+/// Whether a manifest is that of an engine's image, by its id: the digest of its configuration, or
+/// in newer engines of the manifest.
+fn is_image(manifest: &RawManifest, id: &str) -> bool {
+    let config = match manifest.parse() {
+        Some(OciManifest::Image(image)) => Some(image.config.digest),
+        _ => None,
+    };
+    manifest.digest.to_string() == id || config.as_deref() == Some(id)
 }
 
 /// What goes to the engine; sent once for each build.

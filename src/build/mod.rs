@@ -10,5 +10,5 @@ pub mod tar;
 
 pub use context::Context;
 pub use error::ContextError;
-pub use external::ExternalImages;
+pub use external::{ExternalImages, check_reach};
 pub use image::{ImageBuilder, Keep};

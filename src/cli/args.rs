@@ -41,7 +41,8 @@ pub(super) struct Global {
     /// The manifest's path in the repository [default: `build_manifest.json`, .yml or .yaml].
     #[arg(long, value_name = "PATH", global = true, env = "WAYBILL_MANIFEST")]
     pub(super) manifest: Option<String>,
-    /// The base that is written: host/prefix, host:port/prefix, or `embedded`.
+    /// The base that is written: host/prefix, host:port/prefix, or `embedded`; `ecr://host/prefix`
+    /// for a host that is Amazon ECR's and does not look it.
     #[arg(long, value_name = "BASE", global = true, env = "WAYBILL_REGISTRY")]
     pub(super) registry: Option<String>,
     /// A base that is read after it and never written, or `none`.
@@ -369,10 +370,20 @@ pub(super) struct DiffArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RegistryCommand {
-    /// Write the markers of a new base.
-    Init,
+    /// Set up a new base: its markers and, on Amazon ECR, its repositories.
+    Init(RegistryInitArgs),
     /// Serve the embedded registry until interrupted.
     Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Amazon ECR makes no repositories on push: those of the ledger and of the manifest's projects are made,
+with immutable tags, scanning on push and a lifecycle policy. Those that stand keep their settings.")]
+pub(super) struct RegistryInitArgs {
+    /// Print as JSON what repositories on Amazon ECR are made with, and stop; no registry is asked.
+    #[arg(long)]
+    pub(super) print_policy: bool,
 }
 
 #[derive(Debug, Args)]

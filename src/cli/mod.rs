@@ -66,7 +66,9 @@ async fn run(cli: &Cli, output: Output) -> Ended {
         Command::Status(args) => commands::status::run(&session()?, args).await,
         Command::Seal(args) => commands::status::run_seal(&session()?, args).await,
         Command::Diff(args) => commands::diff::run(&session()?, args).await,
-        Command::Registry(RegistryCommand::Init) => commands::registry::init(&session()?).await,
+        Command::Registry(RegistryCommand::Init(args)) => {
+            commands::registry::init(&session()?, args).await
+        }
         Command::Registry(RegistryCommand::Serve(args)) => {
             commands::registry::serve(&settings()?, args, output).await
         }

@@ -4,18 +4,18 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::output::Output;
-use super::settings::{BaseNames, EMBEDDED, Settings};
+use super::settings::{BaseName, BaseNames, EMBEDDED, Settings};
 use crate::gather::{
     CommitFacts, CommitOptions, GatherError, Keys, LoadedManifest, Manifests, PlanRequest,
     Planning, load_manifest, plan,
 };
 use crate::git::Repository;
 use crate::key::{ProjectKey, effective_keys};
-use crate::ledger::{Bases, Ledger, LedgerError, Marker, names};
+use crate::ledger::{Bases, Ledger, LedgerError, Marker, names, upkeep};
 use crate::model::{CommitId, Digest, ProjectName};
 use crate::plan::Place;
 use crate::problem::{Failure, Problem};
-use crate::registry::{Base, Client, Credentials, Options, Secret, embedded};
+use crate::registry::{Base, Client, Credentials, Options, Secret, Upkeep, embedded};
 
 /// The prefix of images in the embedded registry.
 const EMBEDDED_PREFIX: &str = "waybill";
@@ -38,6 +38,16 @@ pub(super) struct OpenBases {
     /// Runs as long as the command.
     server: Option<embedded::Server>,
     opened: Instant,
+}
+
+/// A base that was set up.
+pub(super) struct MadeBase {
+    /// Its name as written.
+    pub(super) name: String,
+    /// The marker that stands.
+    pub(super) marker: Marker,
+    /// The repositories that were made; `None` where the registry makes them by itself.
+    pub(super) repositories: Option<Vec<String>>,
 }
 
 /// Projects at a commit, with their keys as the taints that stand have them.
@@ -101,8 +111,8 @@ impl Session {
         load_manifest(&self.repository, self.commit, &self.commit_options())
     }
 
-    fn remote(&self, name: &str, credentials: Credentials) -> Result<Client, Failure> {
-        let base: Base = name.parse()?;
+    fn remote(&self, name: &BaseName, credentials: Credentials) -> Result<Client, Failure> {
+        let base = name.text.parse::<Base>()?.with_api(&name.api);
         let options = Options {
             extra_root_pem: self.settings.roots.clone(),
             ..Options::default()
@@ -123,10 +133,10 @@ impl Session {
             Some(name) => Some(Ledger::open(self.remote(name, Credentials::Docker)?).await?),
         };
         let made = Marker {
-            id: base_id(&self.repository, &names.registry),
+            id: base_id(&self.repository, &names.registry.text),
             upstream: upstream.is_some(),
         };
-        let (client, server) = if names.registry == EMBEDDED {
+        let (client, server) = if names.registry.is_embedded() {
             let (client, server) = self.serve().await?;
             (client, Some(server))
         } else {
@@ -150,22 +160,39 @@ impl Session {
     }
 
     /// Writes the marker of a base, if it has none: the base that is named, or the manifest's.
-    /// Returns the base's name and the marker that stands.
-    pub(super) async fn init_base(&self) -> Result<(String, Marker), Failure> {
-        let names = self.settings.base_to_make(&self.manifest()?.manifest);
-        if names.registry == EMBEDDED {
+    /// Where the registry makes no repositories by itself, those of the base and of the manifest's
+    /// projects are made.
+    pub(super) async fn init_base(&self) -> Result<MadeBase, Failure> {
+        let loaded = self.manifest()?;
+        let manifest = &loaded.manifest;
+        let names = self.settings.base_to_make(manifest);
+        if names.registry.is_embedded() {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let (ledger, server) = serve_base(&self.repository, listen).await?;
             server.stop().await;
-            return Ok((names.registry, ledger.marker().clone()));
+            return Ok(MadeBase {
+                name: names.registry.text,
+                marker: ledger.marker().clone(),
+                repositories: None,
+            });
         }
         let made = Marker {
-            id: base_id(&self.repository, &names.registry),
+            id: base_id(&self.repository, &names.registry.text),
             upstream: names.upstream.is_some(),
         };
         let client = self.remote(&names.registry, written_credentials())?;
+        let own = upkeep::OWN.into_iter();
+        let wanted: Vec<(String, Upkeep)> = own
+            .chain(manifest.projects.keys().map(ProjectName::as_str))
+            .map(|repository| (repository.to_owned(), *upkeep::of(repository)))
+            .collect();
+        let repositories = client.make_repositories(&wanted).await?;
         let ledger = Ledger::create(client, made, &now()).await?;
-        Ok((names.registry, ledger.marker().clone()))
+        Ok(MadeBase {
+            name: names.registry.text,
+            marker: ledger.marker().clone(),
+            repositories,
+        })
     }
 
     async fn serve(&self) -> Result<(Client, embedded::Server), Failure> {
@@ -378,7 +405,7 @@ pub(super) fn local_name(project: &ProjectName, commit: CommitId) -> String {
 }
 
 /// The credential for the base that is written: the variables, else Docker's configuration.
-pub(super) fn written_credentials() -> Credentials {
+fn written_credentials() -> Credentials {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     match (
         variable("WAYBILL_REGISTRY_USERNAME"),

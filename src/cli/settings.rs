@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::Global;
 use crate::manifest::Manifest;
-use crate::model::RepoPath;
+use crate::model::{RegistryApi, RepoPath};
 use crate::problem::{Class, Failure, Problem};
 
 /// The name of the registry that a repository carries with it.
@@ -30,9 +30,30 @@ pub(super) struct Settings {
 /// The two bases by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BaseNames {
-    /// [`EMBEDDED`], or a base as written.
-    pub(super) registry: String,
-    pub(super) upstream: Option<String>,
+    pub(super) registry: BaseName,
+    pub(super) upstream: Option<BaseName>,
+}
+
+/// A base by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BaseName {
+    /// [`EMBEDDED`], or as written.
+    pub(super) text: String,
+    /// What the manifest says of it, where it is the manifest's.
+    pub(super) api: RegistryApi,
+}
+
+impl BaseName {
+    pub(super) fn is_embedded(&self) -> bool {
+        self.text == EMBEDDED
+    }
+}
+
+impl From<String> for BaseName {
+    fn from(text: String) -> Self {
+        let api = RegistryApi::default();
+        Self { text, api }
+    }
 }
 
 impl Settings {
@@ -73,35 +94,43 @@ impl Settings {
     /// registry is written, with the manifest's registry as its upstream.
     pub(super) fn bases(&self, manifest: &Manifest) -> Result<BaseNames, Failure> {
         let embedded = (!self.ci).then(|| EMBEDDED.to_owned());
-        let registry = self
-            .registry
-            .clone()
-            .or(embedded)
-            .or_else(|| manifest.registry.clone());
+        let given = self.registry.clone().or(embedded).map(BaseName::from);
+        let registry = given.or_else(|| registry_of(manifest));
         let registry = registry.ok_or_else(no_registry)?;
         Ok(self.with_upstream(registry, manifest))
     }
 
     /// The base that is set up: flag over variable over manifest, and else the embedded one.
     pub(super) fn base_to_make(&self, manifest: &Manifest) -> BaseNames {
-        let registry = self.registry.as_ref().or(manifest.registry.as_ref());
-        let registry = registry.map_or_else(|| EMBEDDED.to_owned(), Clone::clone);
+        let given = self.registry.clone().map(BaseName::from);
+        let registry = given.or_else(|| registry_of(manifest));
+        let registry = registry.unwrap_or_else(|| EMBEDDED.to_owned().into());
         self.with_upstream(registry, manifest)
     }
 
-    fn with_upstream(&self, registry: String, manifest: &Manifest) -> BaseNames {
+    fn with_upstream(&self, registry: BaseName, manifest: &Manifest) -> BaseNames {
         let upstream = match self.upstream.as_deref() {
             Some("none") => None,
-            Some(upstream) => Some(upstream.to_owned()),
-            None if registry == EMBEDDED => manifest
-                .registry
-                .clone()
-                .or_else(|| manifest.upstream.clone()),
-            None => manifest.upstream.clone(),
+            Some(upstream) => Some(upstream.to_owned().into()),
+            None if registry.is_embedded() => {
+                registry_of(manifest).or_else(|| upstream_of(manifest))
+            }
+            None => upstream_of(manifest),
         };
-        let upstream = upstream.filter(|upstream| *upstream != registry && upstream != EMBEDDED);
+        let upstream =
+            upstream.filter(|upstream| upstream.text != registry.text && !upstream.is_embedded());
         BaseNames { registry, upstream }
     }
+}
+
+fn registry_of(manifest: &Manifest) -> Option<BaseName> {
+    let (text, api) = (manifest.registry.clone()?, manifest.registry_api.clone());
+    Some(BaseName { text, api })
+}
+
+fn upstream_of(manifest: &Manifest) -> Option<BaseName> {
+    let (text, api) = (manifest.upstream.clone()?, manifest.upstream_api.clone());
+    Some(BaseName { text, api })
 }
 
 fn is_ci() -> bool {

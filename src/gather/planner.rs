@@ -73,6 +73,7 @@ pub async fn plan(
     warnings.extend(basis.warnings.iter().cloned());
     let mut planner = Planner::new(repository, bases, request, &facts, rebuild, basis);
     let (keys, outcome) = planner.settle().await?;
+    warnings.append(&mut planner.archived);
     let plan = planner.finish(&keys, outcome).await?;
     let uses = planner
         .uses
@@ -134,6 +135,8 @@ pub(super) struct Planner<'a> {
     pub(super) uses: BTreeMap<ProjectName, Result<ProjectUses, Vec<Problem>>>,
     /// Images that the registry has said it holds.
     pub(super) present: BTreeSet<(ProjectName, Digest)>,
+    /// Warnings of images that are gone because they were archived.
+    pub(super) archived: Vec<Problem>,
 }
 
 impl<'a> Planner<'a> {
@@ -161,6 +164,7 @@ impl<'a> Planner<'a> {
             candidates: BTreeMap::new(),
             uses: BTreeMap::new(),
             present: BTreeSet::new(),
+            archived: Vec::new(),
         }
     }
 
@@ -463,17 +467,26 @@ impl<'a> Planner<'a> {
             if is_there {
                 self.present.insert((name, image));
             } else if let Some(key) = keys.get(&name) {
-                let image = self
-                    .bases
-                    .ledger(place)
-                    .client()
-                    .base()
-                    .image(&name, &image);
+                let client = self.bases.ledger(place).client();
+                // A hint, no more: who may not ask goes without.
+                let asked = client.is_archived(name.as_str(), &image).await;
+                let image = client.base().image(&name, &image);
+                if asked.unwrap_or(false) {
+                    self.archived.push(archived(&name, &image));
+                }
                 gone.insert(key.key, Reason::ImageGone { image });
             }
         }
         Ok(gone)
     }
+}
+
+/// An image that could be had again without a build.
+fn archived(name: &ProjectName, image: &str) -> Problem {
+    let message = format!("the image is archived, and counts as gone: {image}");
+    Problem::warning("image-archived", message)
+        .project(name)
+        .hint("restore it in Amazon ECR before a build, or let it be built anew")
 }
 
 /// The projects whose key rests on no taint, their own or a dependency's, and on no release tag.

@@ -12,6 +12,7 @@ pub mod names;
 mod record;
 mod release;
 mod store;
+pub mod upkeep;
 
 pub use artifact::{Kind, MAX_LOG, RecordError};
 pub use bases::{Bases, Known, WrittenTaint};

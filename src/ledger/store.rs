@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -11,13 +10,9 @@ use super::LedgerError;
 use super::artifact::{self, Envelope, Header, Kind, RecordError};
 use super::names::{self, LEDGER, MARKER, RUNS, TAINTS};
 use super::record::{BuiltFacts, BuiltRecord, FailedRecord, Marker, TaintRecord};
+use super::upkeep;
 use crate::model::{Key, ProjectName, Reason};
-use crate::registry::{Client, Put};
-
-/// From how many look-ups on a listing of the ledger goes first.
-const LIST_FROM: usize = 64;
-/// How many look-ups are under way at once; the client has its own bound.
-const PARALLEL: usize = 32;
+use crate::registry::{Client, Put, RawManifest};
 
 /// What stands under a record's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +23,17 @@ pub enum Standing<F> {
     Record(F),
     /// Something that is not that record.
     Unreadable(String),
+}
+
+impl<F> Standing<Header<F>> {
+    /// The facts alone.
+    fn facts(self) -> Standing<F> {
+        match self {
+            Self::Absent => Standing::Absent,
+            Self::Record(header) => Standing::Record(header.facts),
+            Self::Unreadable(why) => Standing::Unreadable(why),
+        }
+    }
 }
 
 /// A record with its layers within reach.
@@ -110,36 +116,23 @@ impl Ledger {
         project: &ProjectName,
     ) -> Result<Standing<BuiltFacts>, LedgerError> {
         let envelope = self.envelope(names::built(key), Kind::Built, Some(project), Some(key));
-        Ok(match self.header(LEDGER, &envelope).await? {
-            Standing::Absent => Standing::Absent,
-            Standing::Record(header) => Standing::Record(header.facts),
-            Standing::Unreadable(why) => Standing::Unreadable(why),
-        })
+        Ok(self.header(LEDGER, &envelope).await?.facts())
     }
 
-    /// The records of many builds. Where there are many to ask for, one listing goes first: what
-    /// it lacks counts as absent (a rebuild at worst), what it shows is read by name.
+    /// The records of many builds; see [`Client::manifests`] for what counts as absent.
     pub async fn built_many(
         &self,
         wanted: &BTreeMap<Key, ProjectName>,
     ) -> Result<BTreeMap<Key, Standing<BuiltFacts>>, LedgerError> {
-        let listed = if wanted.len() >= LIST_FROM {
-            Some(self.built_keys().await?)
-        } else {
-            None
+        let tags: Vec<String> = wanted.keys().map(|key| names::built(*key)).collect();
+        let manifests = self.client.manifests(LEDGER, &tags).await?;
+        let standing = |(key, project): (&Key, &ProjectName)| {
+            let envelope =
+                self.envelope(names::built(*key), Kind::Built, Some(project), Some(*key));
+            let manifest = manifests.get(&envelope.tag);
+            Ok((*key, self.decoded(LEDGER, &envelope, manifest)?.facts()))
         };
-        let is_listed = |key: &Key| listed.as_ref().is_none_or(|listed| listed.contains(key));
-        stream::iter(wanted)
-            .map(|(key, project)| async {
-                if is_listed(key) {
-                    Ok((*key, self.built(*key, project).await?))
-                } else {
-                    Ok((*key, Standing::Absent))
-                }
-            })
-            .buffer_unordered(PARALLEL)
-            .try_collect()
-            .await
+        wanted.iter().map(standing).collect()
     }
 
     /// The whole record of a build, with its log.
@@ -263,14 +256,6 @@ impl Ledger {
         self.write(RUNS, &envelope, now, record, record, log).await
     }
 
-    async fn built_keys(&self) -> Result<BTreeSet<Key>, LedgerError> {
-        let tags = self.client.tags(LEDGER).await?;
-        Ok(tags
-            .iter()
-            .filter_map(|tag| names::built_key(tag))
-            .collect())
-    }
-
     pub(super) fn envelope(
         &self,
         tag: String,
@@ -297,7 +282,18 @@ impl Ledger {
         repository: &str,
         envelope: &Envelope,
     ) -> Result<Standing<Header<F>>, LedgerError> {
-        let Some(manifest) = self.client.manifest(repository, &envelope.tag).await? else {
+        let manifest = self.client.manifest(repository, &envelope.tag).await?;
+        self.decoded(repository, envelope, manifest.as_ref())
+    }
+
+    /// What a manifest is, that stands where a record would.
+    fn decoded<F: DeserializeOwned>(
+        &self,
+        repository: &str,
+        envelope: &Envelope,
+        manifest: Option<&RawManifest>,
+    ) -> Result<Standing<Header<F>>, LedgerError> {
+        let Some(manifest) = manifest else {
             return Ok(Standing::Absent);
         };
         match artifact::decode(&manifest.bytes, envelope) {
@@ -428,7 +424,7 @@ fn marker_envelope(id: String) -> Envelope {
     }
 }
 
-/// Blobs first, the manifest last. A tag that stands and cannot be moved is as good as written: a
+/// Blobs first, the manifest last, in a repository that is made if it must be. A tag that stands and cannot be moved is as good as written: a
 /// reader takes what stands.
 async fn push(
     client: &Client,
@@ -436,6 +432,9 @@ async fn push(
     tag: &str,
     artifact: artifact::Artifact,
 ) -> Result<(), LedgerError> {
+    client
+        .make_repository(repository, upkeep::of(repository))
+        .await?;
     for blob in artifact.blobs {
         client.put_blob(repository, blob).await?;
     }

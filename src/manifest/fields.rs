@@ -101,7 +101,7 @@ pub(crate) const TOP: &[Field] = &[
     ),
     field(
         "upstream",
-        Text,
+        Base,
         WHERE_STORED,
         "A base that is read after the registry and never written.",
     ),
@@ -165,7 +165,7 @@ pub(crate) const TOP: &[Field] = &[
 /// Which of them must be there.
 pub(crate) const TOP_REQUIRED: &[&str] = &["version", "projects"];
 
-/// The fields of `registry` as an object.
+/// The fields of `registry` and `upstream` as objects.
 pub(crate) const BASE: &[Field] = &[
     field("url", Text, InKey, "host[:port]/prefix, or 'embedded'."),
     field(
@@ -176,6 +176,18 @@ pub(crate) const BASE: &[Field] = &[
         },
         WHERE_STORED,
         "What API it has beside the OCI one; default: by the host's name.",
+    ),
+    field(
+        "region",
+        Text,
+        WHERE_STORED,
+        "The AWS region of an ECR registry; default: from the host's name, else as AWS's tools have it.",
+    ),
+    field(
+        "account",
+        Text,
+        WHERE_STORED,
+        "The AWS account of an ECR registry, 12 digits; default: from the host's name, else the caller's.",
     ),
 ];
 
@@ -327,11 +339,20 @@ fn collect(prefix: &str, fields: &[Field], found: &mut Vec<(String, KeyRole)>) {
         found.push((path.clone(), field.role));
         match field.kind {
             Object(fields) => collect(&format!("{path}."), fields, found),
-            Base => collect(&format!("{path}."), BASE, found),
+            Base => collect(&format!("{path}."), &of_base(field.role), found),
             Projects => collect(&format!("{path}.<name>."), PROJECT, found),
             _ => {}
         }
     }
+}
+
+/// The fields of a base: the key covers none of them where it does not cover the base.
+fn of_base(role: KeyRole) -> Vec<Field> {
+    let exempt = |field: &Field| match role {
+        InKey => *field,
+        Exempt(_) => Field { role, ..*field },
+    };
+    BASE.iter().map(exempt).collect()
 }
 
 #[cfg(test)]

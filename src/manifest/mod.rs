@@ -18,7 +18,7 @@ mod structure;
 pub use check::Checked;
 pub use fields::{KeyRole, manifest_fields};
 pub use init::{Draft, FoundDockerfile, draft};
-pub use model::{LayerCache, Manifest, Project, RegistryKind, Shape, TreeFile};
+pub use model::{LayerCache, Manifest, Project, Shape, TreeFile};
 pub use parse::{Raw, read};
 pub use pattern::{Pattern, PatternError};
 pub use schema::manifest_schema;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Pattern;
-use crate::model::{Entry, Platform, ProjectName, RepoPath};
+use crate::model::{Entry, Platform, ProjectName, RegistryApi, RepoPath};
 
 /// Which of the two shapes a manifest was written in; they differ in defaults only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,15 +13,6 @@ pub enum Shape {
     Aztec,
     /// The one with `version`.
     Full,
-}
-
-/// Which API a registry has beside the OCI one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RegistryKind {
-    /// None.
-    Oci,
-    /// Amazon ECR's.
-    Ecr,
 }
 
 /// A manifest without errors.
@@ -33,10 +24,12 @@ pub struct Manifest {
     pub shape: Shape,
     /// `registry`: the base that holds images and ledger, as written.
     pub registry: Option<String>,
-    /// `registry.kind`: which API the registry has; `None` means that its host's name tells.
-    pub registry_kind: Option<RegistryKind>,
+    /// `registry.kind`, `.region`, `.account`.
+    pub registry_api: RegistryApi,
     /// `upstream`: a base that is read after the registry and never written, as written.
     pub upstream: Option<String>,
+    /// `upstream.kind`, `.region`, `.account`.
+    pub upstream_api: RegistryApi,
     /// `imageAliases`: prefixes that stand for the registry in a Dockerfile's image names.
     pub image_aliases: Vec<String>,
     /// `rebuildAll`: patterns that count for every project.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::*;
-use crate::model::{ProjectName, RepoPath};
+use crate::model::{ProjectName, RegistryApi, RegistryKind, RepoPath};
 use crate::problem::{Problem, Severity};
 
 /// Reads and checks a manifest under a name, with pattern files.
@@ -246,6 +246,14 @@ fn every_fault_has_a_code_and_a_place() {
             "\"registry\": {\"url\": \"a.b/c\", \"kind\": \"erc\"}",
             "invalid-registry-kind@2:38",
         ),
+        (
+            "\"registry\": {\"url\": \"a.b/c\", \"region\": \"EU\"}",
+            "invalid-region@2:40",
+        ),
+        (
+            "\"upstream\": {\"url\": \"a.b/c\", \"account\": \"1\"}",
+            "invalid-account@2:41",
+        ),
         ("\"upstream\": []", "wrong-type@2:13"),
         ("\"imageAliases\": [\"acme/\"]", "invalid-image-alias@2:18"),
         ("\"rebuildAll\": [\"[\"]", "bad-pattern@2:17"),
@@ -412,7 +420,8 @@ fn reads_the_full_shape() {
     let manifest = manifest(json(text));
     assert_eq!(manifest.shape, Shape::Full);
     assert_eq!(manifest.registry.as_deref(), Some("r.example/acme"));
-    assert_eq!(manifest.registry_kind, Some(RegistryKind::Ecr));
+    assert_eq!(manifest.registry_api.kind, Some(RegistryKind::Ecr));
+    assert_eq!(manifest.upstream_api, RegistryApi::default());
     assert!(!manifest.adopt);
     assert!(manifest.expect_absent.contains("old"));
     let old = &manifest.projects["old"];

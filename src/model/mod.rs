@@ -8,6 +8,7 @@ mod name;
 mod path;
 mod platform;
 mod reason;
+mod registry;
 mod tree;
 
 pub use commit::{CommitId, ObjectId};
@@ -18,6 +19,7 @@ pub use name::{NameError, ProjectName, is_repository, is_tag};
 pub use path::RepoPath;
 pub use platform::Platform;
 pub use reason::{ChangedFile, MAX_FILES, Reason};
+pub use registry::{RegistryApi, RegistryKind};
 pub use tree::{Change, Resolved, Tree, directory_of};
 
 /// A value's text was not of the form that its type asks for.

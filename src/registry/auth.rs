@@ -15,6 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use super::RegistryError;
 use super::challenge::{Challenge, challenges};
 use super::credentials::{Credential, Credentials, Secret};
+use super::ecr::Ecr;
 use super::request::{Answer, Asked, Body, Kind, Request};
 use super::retry::Failure;
 use super::transport::{Transport, resolve};
@@ -137,6 +138,10 @@ impl Authorization {
 impl Transport {
     /// What is to go with a request for `scope`.
     pub(super) async fn authorize(&self, scope: Option<&str>) -> Result<Authorization, Failure> {
+        if let Some(ecr) = &self.ecr {
+            let password = ecr.password(&self.counter).await?;
+            return Ok(Authorization::basic(&self.root, Ecr::USER, &password));
+        }
         let credential = self.credential().await?;
         let scheme = self.scheme(credential.is_some()).await?;
         match (scheme, credential) {
@@ -175,8 +180,38 @@ impl Transport {
         Ok(scheme.clone())
     }
 
-    /// Learns from a 401 that answered a request; says whether a second try has a chance.
-    pub(super) async fn take_challenge(
+    /// Learns from an answer that lets nobody in; says whether a second try has a chance.
+    pub(super) async fn may_be_let_in(
+        &self,
+        answer: &Answer,
+        scope: Option<&str>,
+        used: &Authorization,
+    ) -> Result<bool, Failure> {
+        if answer.asked == Asked::Elsewhere {
+            return Ok(false);
+        }
+        match &self.ecr {
+            Some(ecr) if answer.refuses_token() => {
+                ecr.forget(|token| used.secrets.contains(token)).await;
+                Ok(true)
+            }
+            None if answer.status.as_u16() == 401 => self.take_challenge(answer, scope, used).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// The credential for an engine that pushes to and pulls from this registry; `None` where there
+    /// is none.
+    pub(super) async fn login(&self) -> Result<Option<Credential>, RegistryError> {
+        let Some(ecr) = &self.ecr else {
+            return self.auth.credentials.resolve(self.base.host()).await;
+        };
+        let password = self.retry(|| ecr.password(&self.counter)).await?;
+        let user = Ecr::USER.to_owned();
+        Ok(Some(Credential::Basic { user, password }))
+    }
+
+    async fn take_challenge(
         &self,
         answer: &Answer,
         scope: Option<&str>,

@@ -7,13 +7,18 @@ use std::str::FromStr;
 use reqwest::Url;
 
 use super::RegistryError;
-use crate::model::{Digest, is_repository};
+use super::ecr::Place;
+use crate::model::{Digest, RegistryApi, RegistryKind, is_repository};
 
 /// A registry and a prefix below which repositories lie: `host[:port]/prefix`.
 ///
 /// Plain HTTP for loopback addresses (127.0.0.0/8, `::1`, `localhost`) or where the text began with
 /// `http://`, else HTTPS. The prefix may be empty. Displayed without the scheme, as image names
 /// are written.
+///
+/// A host of Amazon ECR is known by its name. `ecr://`, `ecr+http://` or `ecr+https://` in front say
+/// that another one is ECR too, and `oci://`, `oci+http://`, `oci+https://` that a host is to be
+/// spoken to by the OCI protocol alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Base {
     secure: bool,
@@ -21,6 +26,8 @@ pub struct Base {
     host: String,
     /// No slash at either end; may be empty.
     prefix: String,
+    /// Where it is one of Amazon ECR.
+    ecr: Option<Place>,
 }
 
 /// Docker Hub's name in image references, and the host that serves its API.
@@ -84,6 +91,24 @@ impl Base {
         format!("{}://{host}", scheme(!is_loopback(host_name(host)))).parse()
     }
 
+    /// The same base, with what is said of its registry's API elsewhere than in the text.
+    #[must_use]
+    pub fn with_api(mut self, api: &RegistryApi) -> Self {
+        let known = self.ecr.take();
+        self.ecr = match api.kind {
+            Some(RegistryKind::Oci) => None,
+            Some(RegistryKind::Ecr) => Some(known.unwrap_or_default()),
+            None => known,
+        };
+        self.ecr = self.ecr.map(|place| place.with(api));
+        self
+    }
+
+    /// The ECR registry that it is in, if it is in one.
+    pub(super) const fn ecr(&self) -> Option<&Place> {
+        self.ecr.as_ref()
+    }
+
     /// The URL of a path of the distribution API, e.g. `/v2/`.
     pub(super) fn url(&self, path: &str) -> Result<Url, RegistryError> {
         let host = if self.host == DOCKER_HUB.0 {
@@ -100,26 +125,50 @@ impl FromStr for Base {
     type Err = RegistryError;
 
     fn from_str(text: &str) -> Result<Self, RegistryError> {
-        let (given_scheme, rest) = match text.split_once("://") {
-            Some(("http", rest)) => (Some(false), rest),
-            Some(("https", rest)) => (Some(true), rest),
-            Some(_) => return Err(invalid(text, "only http:// and https:// are known")),
-            None => (None, text),
-        };
+        let (kind, given_scheme, rest) = split_scheme(text)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let host = host.to_ascii_lowercase();
-        check_host(text, &host, given_scheme.is_some())?;
+        check_host(text, &host, text.contains("://"))?;
         if !prefix.is_empty() && !is_repository(prefix) {
             return Err(invalid(text, &prefix_problem(prefix)));
         }
         let secure = given_scheme.unwrap_or_else(|| !is_loopback(host_name(&host)));
-        Ok(Self {
+        let ecr = Place::of_host(&host);
+        let base = Self {
             secure,
             host,
             prefix: prefix.to_owned(),
-        })
+            ecr,
+        };
+        Ok(base.with_api(&RegistryApi {
+            kind,
+            ..RegistryApi::default()
+        }))
     }
+}
+
+/// What a text says before `://`: which API, and whether it is HTTPS; and the rest.
+fn split_scheme(text: &str) -> Result<(Option<RegistryKind>, Option<bool>, &str), RegistryError> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Ok((None, None, text));
+    };
+    let (kind, secure) = match scheme {
+        "http" => (None, Some(false)),
+        "https" => (None, Some(true)),
+        "ecr" => (Some(RegistryKind::Ecr), None),
+        "ecr+http" => (Some(RegistryKind::Ecr), Some(false)),
+        "ecr+https" => (Some(RegistryKind::Ecr), Some(true)),
+        "oci" => (Some(RegistryKind::Oci), None),
+        "oci+http" => (Some(RegistryKind::Oci), Some(false)),
+        "oci+https" => (Some(RegistryKind::Oci), Some(true)),
+        _ => {
+            let why = "only http:// and https:// are known, with ecr+ or oci+ before them, and \
+                       ecr:// and oci:// alone";
+            return Err(invalid(text, why));
+        }
+    };
+    Ok((kind, secure, rest))
 }
 
 impl fmt::Display for Base {
@@ -222,6 +271,74 @@ mod tests {
         ] {
             assert_eq!(parse(text).url("/v2/").unwrap().as_str(), url, "{text}");
         }
+    }
+
+    #[test]
+    fn the_api_follows_the_host_unless_given() {
+        let host = "123456789012.dkr.ecr.us-east-2.amazonaws.com";
+        for (text, is_ecr, url) in [
+            (format!("{host}/a"), true, format!("https://{host}/v2/")),
+            (
+                format!("oci://{host}/a"),
+                false,
+                format!("https://{host}/v2/"),
+            ),
+            (
+                "ecr://127.0.0.1:1/a".into(),
+                true,
+                "http://127.0.0.1:1/v2/".into(),
+            ),
+            (
+                "ecr+https://127.0.0.1:1/a".into(),
+                true,
+                "https://127.0.0.1:1/v2/".into(),
+            ),
+            (
+                "ecr+http://r.example/a".into(),
+                true,
+                "http://r.example/v2/".into(),
+            ),
+            (
+                "oci+http://r.example/a".into(),
+                false,
+                "http://r.example/v2/".into(),
+            ),
+            ("r.example/a".into(), false, "https://r.example/v2/".into()),
+        ] {
+            let base = parse(&text);
+            assert_eq!(base.ecr().is_some(), is_ecr, "{text}");
+            assert_eq!(base.url("/v2/").unwrap().as_str(), url, "{text}");
+            assert!(!base.to_string().contains("://"), "{base}");
+        }
+        for text in [
+            "ecr+://r.example/a",
+            "+http://r.example/a",
+            "ecr+ecr://r.example/a",
+        ] {
+            assert!(text.parse::<Base>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_manifest_says_goes_before_the_host() {
+        let api = |kind| RegistryApi {
+            kind,
+            region: Some("eu-west-2".into()),
+            account: Some("210987654321".into()),
+        };
+        let base = parse("127.0.0.1:5000/acme");
+        assert!(base.clone().with_api(&api(None)).ecr().is_none());
+        let ecr = base.with_api(&api(Some(RegistryKind::Ecr)));
+        let place = ecr.ecr().unwrap();
+        assert_eq!(place.region.as_deref(), Some("eu-west-2"));
+        assert_eq!(place.account.as_deref(), Some("210987654321"));
+        let plain = parse("123456789012.dkr.ecr.us-east-2.amazonaws.com/acme");
+        assert!(
+            plain
+                .with_api(&api(Some(RegistryKind::Oci)))
+                .ecr()
+                .is_none()
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The client: what can be asked of a registry below one base.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE, OciManifest,
@@ -14,7 +16,7 @@ use reqwest::{Method, Url};
 use super::request::{Answer, Body, Kind, Request, Requests};
 use super::retry::Failure;
 use super::transport::Transport;
-use super::{Base, Credentials, Options, RegistryError};
+use super::{Base, Credential, Credentials, Options, RegistryError};
 use crate::model::{Digest, is_repository, is_tag};
 
 /// Asks one registry about the repositories below one base. Cheap to clone; clones share
@@ -50,12 +52,18 @@ pub enum Put {
 const LARGEST_MANIFEST: u64 = 4 << 20;
 
 /// Every kind of manifest that waybill reads.
-const MANIFEST_TYPES: [&str; 4] = [
+pub(super) const MANIFEST_TYPES: [&str; 4] = [
     OCI_IMAGE_MEDIA_TYPE,
     OCI_IMAGE_INDEX_MEDIA_TYPE,
     IMAGE_MANIFEST_MEDIA_TYPE,
     IMAGE_MANIFEST_LIST_MEDIA_TYPE,
 ];
+
+/// From how many manifests on a listing of the repository goes first.
+const LIST_FROM: usize = 64;
+
+/// How many manifests are asked for at once; the transport has its own bound.
+const PARALLEL: usize = 32;
 
 /// The header in which a registry states a manifest's or blob's digest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -151,6 +159,60 @@ impl Client {
         self.transport.retry(read).await
     }
 
+    /// The manifests under many tags; a tag that is not in the answer is absent, as in
+    /// [`Self::manifest`].
+    ///
+    /// Amazon ECR is asked for a hundred at a time. Elsewhere each is asked for by itself; where
+    /// they are many, one listing goes first, and what it lacks counts as absent.
+    pub async fn manifests(
+        &self,
+        repository: &str,
+        tags: &[String],
+    ) -> Result<BTreeMap<String, RawManifest>, RegistryError> {
+        let mut tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+        if let Some(invalid_tag) = tags.iter().find(|tag| !is_tag(tag)) {
+            return Err(invalid(repository, invalid_tag));
+        }
+        let mut batched = BTreeMap::new();
+        if let Some(ecr) = &self.transport.ecr {
+            let full = self.base().repository(repository);
+            batched = ecr.manifests(&self.transport, &full, &tags).await?;
+            tags.retain(|tag| !batched.contains_key(*tag) && self.has_put(repository, tag));
+        } else if tags.len() >= LIST_FROM {
+            let listed: HashSet<String> = self.tags(repository).await?.into_iter().collect();
+            tags.retain(|tag| listed.contains(*tag) || self.has_put(repository, tag));
+        }
+        let found: Vec<Option<(String, RawManifest)>> = stream::iter(tags)
+            .map(|tag| async move {
+                let manifest = self.manifest(repository, tag).await?;
+                Ok::<_, RegistryError>(manifest.map(|manifest| (tag.to_owned(), manifest)))
+            })
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        batched.extend(found.into_iter().flatten());
+        Ok(batched)
+    }
+
+    /// Whether this client put a manifest there: a registry that does not show it is slow.
+    fn has_put(&self, repository: &str, tag: &str) -> bool {
+        self.transport.pushed.has_manifest(repository, tag)
+    }
+
+    /// The credential for an engine that pushes to and pulls from this registry; `None` where none is
+    /// configured.
+    pub async fn login(&self) -> Result<Option<Credential>, RegistryError> {
+        self.transport.login().await
+    }
+
+    /// Waits until an image may be pushed by something else than this client, where the registry
+    /// limits how often.
+    pub async fn await_push(&self) {
+        if let Some(ecr) = &self.transport.ecr {
+            ecr.admit(Kind::ManifestPut).await;
+        }
+    }
+
     /// The digest of the manifest under a tag or digest, without its bytes; `None` as in
     /// [`Self::manifest`]. A HEAD that cannot tell (no digest, a 404, which has no words) is
     /// followed by a GET.
@@ -206,6 +268,10 @@ impl Client {
                 self.transport.pushed.manifest(repository, reference);
                 Ok(Put::Done(digest))
             }
+            _ if self.transport.ecr.is_some() && is_full(&answer) => Err(RegistryError::TagLimit {
+                request: answer.request.clone(),
+                said: answer.said.clone(),
+            }),
             _ if may_be_immutable(&answer) && is_tag(reference) => {
                 match self.digest_of(repository, reference).await? {
                     Some(standing) if standing == digest => Ok(Put::Done(digest)),
@@ -352,6 +418,21 @@ fn read_manifest(answer: &Answer, reference: &str) -> Result<RawManifest, Regist
         media_type,
         bytes,
     })
+}
+
+/// Whether ECR refused a PUT because the image has as many tags as it may have; the name of the
+/// exception stands in the message, or its sentence.
+fn is_full(answer: &Answer) -> bool {
+    let message = answer.said.message.as_deref().unwrap_or_default();
+    let message = message.to_ascii_lowercase();
+    let limits = [
+        "limitexceeded",
+        "limit exceeded",
+        "maximum number of tags",
+        "tags per image",
+    ];
+    (400..500).contains(&answer.status.as_u16())
+        && limits.iter().any(|words| message.contains(words))
 }
 
 /// Whether a refused PUT may mean that an immutable tag stands; what stands is then looked at, so

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
-use super::RegistryError;
+use super::ecr::{self, Ecr};
+use super::request::Counter;
+use super::retry::retry;
+use super::{Options, RegistryError};
 
 pub use crate::mask::Secret;
 
@@ -34,8 +37,8 @@ pub enum Credentials {
         password: Secret,
     },
     /// What Docker's configuration has for the registry's host (`$DOCKER_CONFIG/config.json` or
-    /// `~/.docker/config.json`: `auths`, `credHelpers`, `credsStore`), or none. Read at the first
-    /// request.
+    /// `~/.docker/config.json`: `auths`, `credHelpers`, `credsStore`), for a host of Amazon ECR's
+    /// that it has nothing for what AWS's rules find, or none. Read at the first request.
     Docker,
 }
 
@@ -69,12 +72,31 @@ impl Credentials {
                 // A helper is a program that may take its time.
                 let found =
                     tokio::task::spawn_blocking(move || from_docker(&owned, path.as_deref()));
-                found
+                let found = found
                     .await
-                    .unwrap_or_else(|_| Err(broken(host, "reading it was broken off")))
+                    .unwrap_or_else(|_| Err(broken(host, "reading it was broken off")))?;
+                match found {
+                    None => of_aws(host).await,
+                    found => Ok(found),
+                }
             }
         }
     }
+}
+
+/// The token of a registry of Amazon ECR's, by its host's name; none for other hosts.
+async fn of_aws(host: &str) -> Result<Option<Credential>, RegistryError> {
+    let Ok(base) = format!("https://{host}").parse() else {
+        return Ok(None);
+    };
+    let options = Options::default();
+    let Some(ecr) = ecr::open(&base, &options)? else {
+        return Ok(None);
+    };
+    let counter = Counter::default();
+    let password = retry(&options, || ecr.password(&counter)).await?;
+    let user = Ecr::USER.to_owned();
+    Ok(Some(Credential::Basic { user, password }))
 }
 
 /// The file that `docker login` writes; `None` where neither variable says where it would be.

@@ -18,6 +18,15 @@ impl RequestLine {
         let (scheme, path) = (url.scheme(), url.path());
         Self(format!("{method} {scheme}://{host}{port}{path}"))
     }
+
+    /// A call of a cloud's API by its name, e.g. `ecr:BatchGetImage`.
+    #[cfg(feature = "ecr")]
+    pub(super) fn of_call(name: &str, region: Option<&str>) -> Self {
+        Self(match region {
+            Some(region) => format!("{name} in {region}"),
+            None => name.to_owned(),
+        })
+    }
 }
 
 impl fmt::Display for RequestLine {
@@ -116,6 +125,48 @@ pub enum RegistryError {
         /// What is wrong.
         detail: String,
     },
+    /// AWS's rules find no credential.
+    #[error("{host} is Amazon ECR's, and no AWS credential is configured")]
+    AwsCredentialsMissing {
+        /// The registry.
+        host: String,
+    },
+    /// An AWS credential is configured and cannot be had.
+    #[error("the AWS credential for {host} cannot be had: {detail}")]
+    AwsCredentialsBroken {
+        /// The registry.
+        host: String,
+        /// The chain of causes, one line.
+        detail: String,
+    },
+    /// Neither the registry's host nor the environment names a region.
+    #[error("{host} is declared to be Amazon ECR's, and no AWS region is configured")]
+    AwsRegionMissing {
+        /// The registry.
+        host: String,
+    },
+    /// Amazon ECR understood a call and did not carry it out.
+    #[error("{request}: Amazon ECR refused{said}")]
+    AwsRefused {
+        /// What was asked.
+        request: RequestLine,
+        /// The exception's name and its message.
+        said: Said,
+    },
+    /// An image has as many tags as Amazon ECR lets it have.
+    #[error("{request}: the image has as many tags as Amazon ECR allows{said}")]
+    TagLimit {
+        /// What was asked.
+        request: RequestLine,
+        /// The registry's own words.
+        said: Said,
+    },
+    /// The program was built without the cargo feature `ecr`.
+    #[error("{host} is declared to be Amazon ECR's, and this program was built without it")]
+    EcrNotBuiltIn {
+        /// The registry.
+        host: String,
+    },
     /// TLS cannot be used: no root certificates, or a certificate file that is none.
     #[error("no secure connection can be made: {detail}")]
     Tls {
@@ -204,6 +255,12 @@ impl RegistryError {
             Self::CredentialRefused { .. } => "credential-refused",
             Self::CredentialMissing { .. } => "credential-missing",
             Self::CredentialHelper { .. } => "credential-helper",
+            Self::AwsCredentialsMissing { .. } => "aws-credentials-missing",
+            Self::AwsCredentialsBroken { .. } => "aws-credentials-broken",
+            Self::AwsRegionMissing { .. } => "aws-region-missing",
+            Self::AwsRefused { .. } => "aws-refused",
+            Self::TagLimit { .. } => "tag-limit",
+            Self::EcrNotBuiltIn { .. } => "ecr-not-built-in",
             Self::Tls { .. } => "registry-tls",
             Self::PushNotShown { .. } => "push-not-shown",
             Self::NoDelete { .. } => "registry-no-delete",
@@ -252,6 +309,32 @@ impl RegistryError {
             Self::CredentialHelper { .. } => {
                 "mend Docker's config.json, or install the credential helper that it names".into()
             }
+            Self::AwsCredentialsMissing { .. } => {
+                "sign in to AWS: environment variables, a profile, a web identity, or the role of a \
+                 container or an instance; to use `docker login` instead, write the registry as \
+                 oci://host/prefix"
+                    .into()
+            }
+            Self::AwsCredentialsBroken { .. } => {
+                "mend the profile or the role that AWS_PROFILE or the environment names, or sign in \
+                 again"
+                    .into()
+            }
+            Self::AwsRegionMissing { .. } => {
+                "set AWS_REGION, or `registry.region` in the manifest".into()
+            }
+            Self::AwsRefused { said, .. } => aws_hint(said).into(),
+            Self::TagLimit { .. } => {
+                "an image of Amazon ECR's has at most 1,000 tags; waybill adds two or three for \
+                 each key, so these are mostly others': remove tags that nobody uses, or raise the \
+                 project's `epoch` to build another image"
+                    .into()
+            }
+            Self::EcrNotBuiltIn { .. } => {
+                "build waybill with its default features, or declare the registry as kind oci and \
+                 sign in with `docker login`"
+                    .into()
+            }
             Self::Tls { .. } => {
                 "install the system's root certificates, or name a file of certificates in PEM \
                  with --registry-ca"
@@ -294,12 +377,38 @@ impl RegistryError {
     }
 }
 
+/// What helps against one of AWS's exceptions.
+fn aws_hint(said: &Said) -> &'static str {
+    match said.code.as_deref().unwrap_or_default() {
+        "AccessDeniedException" => {
+            "let the role or user do it (README, Amazon ECR, lists what is needed)"
+        }
+        "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId" => {
+            "AWS does not accept the credential, or its session has ended: sign in again, and check \
+             this machine's clock"
+        }
+        "RepositoryNotFoundException" => {
+            "run `waybill registry init`, or check the prefix, the region and the account"
+        }
+        "LimitExceededException" => {
+            "a quota of Amazon ECR's is used up: have it raised, or remove what nobody needs"
+        }
+        "KmsError" | "KmsException" => "let the role or user use the repository's KMS key",
+        _ => "see what Amazon ECR says of it; try again later if it may pass",
+    }
+}
+
 impl Diagnose for RegistryError {
     fn class(&self) -> Class {
         match self {
-            Self::InvalidBase { .. } | Self::InvalidImage { .. } | Self::InvalidName { .. } => {
-                Class::Usage
-            }
+            Self::InvalidBase { .. }
+            | Self::InvalidImage { .. }
+            | Self::InvalidName { .. }
+            | Self::AwsRegionMissing { .. }
+            | Self::EcrNotBuiltIn { .. } => Class::Usage,
             _ => Class::Unreachable,
         }
     }

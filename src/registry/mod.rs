@@ -2,8 +2,10 @@
 //! registry. The only module that knows of HTTP, of the registry crates and of their types.
 //!
 //! Flow of a request: [`Client`] says what it wants (client.rs, blobs.rs, tags.rs, delete.rs,
-//! platforms.rs; copy.rs puts them together), the transport sends it with the one retry policy (transport.rs, retry.rs), authentication stands in between
-//! (auth.rs, credentials.rs), and whatever goes wrong becomes a [`RegistryError`].
+//! platforms.rs; copy.rs puts them together), the transport sends it with the one retry policy
+//! (transport.rs, retry.rs), authentication stands in between (auth.rs, credentials.rs), and
+//! whatever goes wrong becomes a [`RegistryError`]. What Amazon ECR has beside the protocol is in
+//! ecr/; what repositories are to be like there, in upkeep.rs.
 //!
 //! Invariants: a thing is absent only where a registry said so in the protocol's own words; bytes
 //! are taken only under the digest that they have; no error holds a secret.
@@ -18,6 +20,7 @@ mod client;
 mod copy;
 mod credentials;
 mod delete;
+mod ecr;
 pub mod embedded;
 mod error;
 mod image;
@@ -28,6 +31,7 @@ mod request;
 mod retry;
 mod tags;
 mod transport;
+mod upkeep;
 
 pub use base::Base;
 pub use client::{Client, Put, RawManifest};
@@ -37,7 +41,8 @@ pub use error::{RegistryError, RequestLine};
 pub use image::ImageReference;
 pub use image_config::ImageConfig;
 pub use request::{Kind, Requests};
-pub use transport::Options;
+pub use transport::{AwsAccess, Options};
+pub use upkeep::{Keep, Made, Upkeep};
 
 /// The types of manifests and descriptors (OCI image spec, `manifest.md`, `image-index.md`).
 pub use oci_client::manifest;

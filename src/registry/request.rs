@@ -35,11 +35,15 @@ pub enum Kind {
     Token,
     /// GET of `/v2/`.
     Ping,
+    /// Many manifests with one call of a cloud's own API.
+    ManifestBatch,
+    /// Any other call of a cloud's own API.
+    CloudApi,
 }
 
 impl Kind {
     /// All kinds, in the order of [`Requests::by_kind`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ManifestGet,
         Self::ManifestHead,
         Self::ManifestPut,
@@ -50,6 +54,8 @@ impl Kind {
         Self::Tags,
         Self::Token,
         Self::Ping,
+        Self::ManifestBatch,
+        Self::CloudApi,
     ];
 
     /// The kind's name for people and machines, e.g. `manifest-get`.
@@ -66,6 +72,8 @@ impl Kind {
             Self::Tags => "tags",
             Self::Token => "token",
             Self::Ping => "ping",
+            Self::ManifestBatch => "manifest-batch",
+            Self::CloudApi => "cloud-api",
         }
     }
 }
@@ -245,6 +253,19 @@ impl Answer {
             || (self.status == StatusCode::FORBIDDEN && speaks_of_it)
     }
 
+    /// Whether ECR may mean that the token that was shown is not good any more. Its words for that
+    /// come with 403; a HEAD has no words.
+    pub(super) fn refuses_token(&self) -> bool {
+        let message = self.said.message.as_deref();
+        match self.status.as_u16() {
+            401 => true,
+            403 => {
+                message.is_none_or(|text| text.to_ascii_lowercase().contains("token has expired"))
+            }
+            _ => false,
+        }
+    }
+
     /// The error of an answer whose status was not expected.
     pub(super) fn refused(&self) -> RegistryError {
         let (request, said) = (self.request.clone(), self.said.clone());
@@ -310,7 +331,7 @@ pub(super) fn said(body: &[u8]) -> Said {
 }
 
 /// At most `length` characters, none of them a control character.
-fn bounded(text: &str, length: usize) -> String {
+pub(super) fn bounded(text: &str, length: usize) -> String {
     let printable = text.chars().map(|character| {
         if character.is_control() {
             ' '

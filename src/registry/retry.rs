@@ -59,10 +59,7 @@ where
     A: FnMut() -> F,
     F: Future<Output = Result<T, Failure>>,
 {
-    let delays = ExponentialBuilder::new()
-        .with_min_delay(options.base_delay)
-        .with_max_times(options.attempts.saturating_sub(1))
-        .with_jitter();
+    let delays = policy(options);
     let (cap, patience, start) = (options.longest_wait, options.patience, Instant::now());
     attempt
         .retry(delays)
@@ -75,6 +72,20 @@ where
         })
         .await
         .map_err(|failure| failure.error)
+}
+
+/// The delays between the attempts at what has to be asked for piece by piece.
+#[cfg(feature = "ecr")]
+pub(super) fn delays(options: &Options) -> impl Iterator<Item = Duration> + use<> {
+    backon::BackoffBuilder::build(policy(options))
+}
+
+/// Growing delays with jitter.
+fn policy(options: &Options) -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(options.base_delay)
+        .with_max_times(options.attempts.saturating_sub(1))
+        .with_jitter()
 }
 
 /// How long a `Retry-After` header asks to wait: seconds, an HTTP date (RFC 9110, section 10.2.3),

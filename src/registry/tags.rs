@@ -62,7 +62,10 @@ impl Client {
             let advanced = tags.len() > before;
             next = match (linked(&answer, &url)?, last) {
                 (Some(link), _) => Some(link),
-                (None, Some(last)) if full && advanced => Some(after(&first, &last)),
+                // ECR's `last` is a token of its own making: there only its link leads on.
+                (None, Some(last)) if full && advanced && self.transport.ecr.is_none() => {
+                    Some(after(&first, &last))
+                }
                 _ => None,
             };
         }

@@ -2,7 +2,7 @@
 //! time, repeated by the retry policy.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -13,11 +13,12 @@ use tokio::time::timeout;
 
 use super::auth::{Auth, Authorization};
 use super::cause::{broken, silent, tls};
+use super::ecr::{self, Ecr};
 use super::error::{RequestLine, Said};
 use super::pushed::Pushed;
-use super::request::{Answer, Asked, Body, Counter, Request, said};
+use super::request::{Answer, Body, Counter, Request, said};
 use super::retry::{Failure, is_passing, retry};
-use super::{Base, Credentials, RegistryError, base};
+use super::{Base, Credentials, RegistryError, Secret, base};
 
 /// How a client behaves; the default is right everywhere but in tests.
 #[derive(Clone, Debug)]
@@ -39,6 +40,19 @@ pub struct Options {
     pub concurrency: usize,
     /// Certificates in PEM to trust besides the system's.
     pub extra_root_pem: Option<Vec<u8>>,
+    /// Which AWS to ask, and as whom, in place of what AWS's own rules find.
+    pub aws: Option<AwsAccess>,
+}
+
+/// Access to AWS without its own rules on where that comes from.
+#[derive(Clone, Debug)]
+pub struct AwsAccess {
+    /// The URL of every service.
+    pub endpoint: String,
+    /// The public half of the access key.
+    pub access_key_id: String,
+    /// The other half.
+    pub secret_access_key: Secret,
 }
 
 impl Default for Options {
@@ -52,6 +66,7 @@ impl Default for Options {
             patience: Duration::from_secs(300),
             concurrency: 16,
             extra_root_pem: None,
+            aws: None,
         }
     }
 }
@@ -64,6 +79,8 @@ pub(super) struct Transport {
     pub(super) auth: Auth,
     pub(super) counter: Counter,
     pub(super) pushed: Pushed,
+    /// The API of Amazon ECR, if it is one of its registries.
+    pub(super) ecr: Option<Arc<Ecr>>,
     pub(super) options: Options,
     roots: Vec<Certificate>,
     permits: Semaphore,
@@ -101,6 +118,7 @@ impl Transport {
             .map_or(Ok(Vec::new()), certificates)?;
         Ok(Self {
             root: base.url("/v2/")?,
+            ecr: ecr::open(&base, &options)?,
             base,
             auth: Auth::new(credentials),
             counter: Counter::default(),
@@ -132,10 +150,7 @@ impl Transport {
         let scope = request.scope.as_deref();
         let authorization = self.authorize(scope).await?;
         let answer = self.exchange(request, &authorization).await?;
-        if answer.status.as_u16() != 401 || answer.asked == Asked::Elsewhere {
-            return Ok(answer);
-        }
-        if !self.take_challenge(&answer, scope, &authorization).await? {
+        if !self.may_be_let_in(&answer, scope, &authorization).await? {
             return Ok(answer);
         }
         let authorization = self.authorize(scope).await?;
@@ -186,6 +201,9 @@ impl Transport {
         let (header, asked) = authorization.toward(url);
         if let Some(header) = header {
             builder = builder.header(AUTHORIZATION, sensitive(header, request)?);
+        }
+        if let Some(ecr) = &self.ecr {
+            ecr.admit(request.kind).await;
         }
         // The semaphore is never closed, so that an error cannot come.
         let _permit = self.permits.acquire().await;

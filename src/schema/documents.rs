@@ -184,8 +184,33 @@ pub(super) fn registry_init() -> Value {
         ("base", text()),
         ("id", hexadecimal(32)),
         ("upstream", flag()),
+        // Null where the registry makes repositories by itself.
+        ("repositories", or_null(list(text()))),
     ];
     document("registry-init", &fields)
+}
+
+/// `waybill registry init --print-policy`.
+pub(super) fn registry_policy() -> Value {
+    let filter = object(&[
+        ("filterType", json!({"const": "WILDCARD"})),
+        ("filter", text()),
+    ]);
+    let mut repository = object(&[
+        ("repository", text()),
+        (
+            "imageTagMutability",
+            json!({"enum": ["IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION"]}),
+        ),
+        ("imageTagMutabilityExclusionFilters", list(filter)),
+        (
+            "imageScanningConfiguration",
+            object(&[("scanOnPush", flag())]),
+        ),
+    ]);
+    // Amazon's own form; absent where nothing is ever removed.
+    repository["properties"]["lifecyclePolicy"] = json!({"type": "object"});
+    document("registry-policy", &[("repositories", list(repository))])
 }
 
 /// `waybill registry serve --json`, printed once it listens.

@@ -4,11 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each outside library, and the one place that may name it.
-const OWNERS: [(&str, &str); 12] = [
+const OWNERS: [(&str, &str); 16] = [
     ("gix::", "src/git/"),
     ("reqwest::", "src/registry/"),
     ("oci_client::", "src/registry/"),
     ("ferro_oci_server::", "src/registry/"),
+    ("aws_config::", "src/registry/ecr/"),
+    ("aws_credential_types::", "src/registry/ecr/"),
+    ("aws_sdk_ecr::", "src/registry/ecr/"),
+    ("aws_smithy_http_client::", "src/registry/ecr/"),
     ("docker_credential::", "src/registry/"),
     ("bollard::", "src/build/engine/"),
     ("tonic::", "src/build/engine/"),

@@ -11,6 +11,7 @@ mod bad_input;
 mod build;
 mod check;
 mod corpus;
+mod ecr;
 mod engine;
 mod explain;
 mod first_steps;

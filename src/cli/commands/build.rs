@@ -7,11 +7,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::engine::Engine;
-use crate::build::{ExternalImages, ImageBuilder, Keep};
+use crate::build::{ExternalImages, ImageBuilder, Keep, check_reach};
 use crate::cli::args::{BuildArgs, Global};
 use crate::cli::plan_file;
 use crate::cli::render::progress::Progress;
-use crate::cli::session::{OpenBases, Session, now, timestamp, written_credentials};
+use crate::cli::session::{OpenBases, Session, now, timestamp};
 use crate::cli::stopped::Ended;
 use crate::cli::{exit, render, signal};
 use crate::event::Verdict;
@@ -23,7 +23,6 @@ use crate::mask::Secrets;
 use crate::model::{ProjectName, Reason};
 use crate::plan::{Action, Plan};
 use crate::problem::{Class, Failure, Problem};
-use crate::registry::Credentials;
 
 /// The most images that are built at once where nobody says how many.
 const MAX_JOBS: usize = 8;
@@ -123,16 +122,8 @@ async fn build(
 ) -> Result<Report, Failure> {
     let engine = Engine::connect().await?;
     let client = bases.bases.registry.client().clone();
-    let credentials = if bases.is_embedded() {
-        Credentials::Anonymous
-    } else {
-        written_credentials()
-    };
-    if client.base().is_loopback() {
-        let image = client.base().name("waybill-probe");
-        let login = credentials.resolve(client.base().host()).await?;
-        engine.look_up(&image, login.as_ref()).await?;
-    }
+    let upstream = bases.bases.upstream.as_ref();
+    check_reach(&engine, &client).await?;
     let masked = Secrets::new(secrets.values().cloned());
     let plan = planning.plan;
     let created = timestamp(planning.facts.commit.time);
@@ -141,7 +132,7 @@ async fn build(
         facts: Arc::new(planning.facts),
         engine,
         client,
-        credentials,
+        upstream: upstream.map(|ledger| ledger.client().clone()),
         secrets,
         external: ExternalImages::new(session.settings.roots.clone()),
         keep: if bases.is_embedded() {

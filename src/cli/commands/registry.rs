@@ -1,26 +1,36 @@
 //! `waybill registry init` and `waybill registry serve`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cli::args::ServeArgs;
+use crate::cli::args::{RegistryInitArgs, ServeArgs};
 use crate::cli::exit;
 use crate::cli::output::Output;
-use crate::cli::session::{Session, serve_base};
+use crate::cli::session::{MadeBase, Session, serve_base};
 use crate::cli::settings::Settings;
 use crate::cli::signal;
 use crate::cli::stopped::Ended;
 use crate::git::Repository;
+use crate::ledger::upkeep;
 use crate::problem::Problem;
 
-/// Writes the markers of a base.
-pub(in crate::cli) async fn init(session: &Session) -> Ended {
-    let (name, marker) = session.init_base().await?;
+/// Sets up a base, or shows what its repositories would be made with.
+pub(in crate::cli) async fn init(session: &Session, args: &RegistryInitArgs) -> Ended {
+    if args.print_policy {
+        session.output.document(&policies())?;
+        return Ok(exit::DONE);
+    }
+    let MadeBase {
+        name,
+        marker,
+        repositories,
+    } = session.init_base().await?;
     if session.output.json {
         session.output.document(&json!({
             "schema": "waybill.registry-init/1",
             "base": name,
             "id": marker.id,
             "upstream": marker.upstream,
+            "repositories": repositories,
         }))?;
     } else {
         let with = if marker.upstream { "with" } else { "without" };
@@ -29,8 +39,30 @@ pub(in crate::cli) async fn init(session: &Session) -> Ended {
             marker.id
         );
         session.output.data(&line)?;
+        if let Some(made) = repositories {
+            let count = made.len();
+            let plural = if count == 1 { "y was" } else { "ies were" };
+            session
+                .output
+                .data(&format!("{count} repositor{plural} made\n"))?;
+        }
     }
     Ok(exit::DONE)
+}
+
+/// The settings of each kind of repository, as Amazon ECR takes them.
+fn policies() -> Value {
+    let settings = |(name, repository): (&str, &str)| {
+        let mut settings = upkeep::of(repository).ecr_settings();
+        settings["repository"] = name.into();
+        settings
+    };
+    let own = upkeep::OWN.map(|name| (name, name));
+    let repositories = own.into_iter().chain([("<project>", "")]).map(settings);
+    json!({
+        "schema": "waybill.registry-policy/1",
+        "repositories": repositories.collect::<Vec<Value>>(),
+    })
 }
 
 /// Serves the embedded registry until Ctrl-C or SIGTERM.

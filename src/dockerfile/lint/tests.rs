@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::manifest::{LayerCache, Manifest, Shape};
-use crate::model::ProjectName;
+use crate::model::{ProjectName, RegistryApi};
 
 fn project(name: &str, build_dir: &str, hermetic: bool) -> Project {
     Project {
@@ -32,8 +32,9 @@ fn manifest(projects: &[&str]) -> Manifest {
         path: RepoPath::from("build_manifest.json"),
         shape: Shape::Full,
         registry: Some("r.example/acme".into()),
-        registry_kind: None,
+        registry_api: RegistryApi::default(),
         upstream: None,
+        upstream_api: RegistryApi::default(),
         image_aliases: Vec::new(),
         rebuild_all: Vec::new(),
         adopt: false,

@@ -8,14 +8,14 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::fields::{TOP, TOP_REQUIRED};
-use super::model::{Manifest, Project, RegistryKind, Shape};
+use super::model::{Manifest, Project, Shape};
 use super::node::{Node, Value};
 use super::parse::Raw;
 use super::pattern::Pattern;
 use super::report::Report;
 use super::structure;
 use crate::graph::Graph;
-use crate::model::{ProjectName, RepoPath};
+use crate::model::{ProjectName, RegistryApi, RegistryKind, RepoPath};
 use crate::problem::Problem;
 
 /// What a check came to.
@@ -136,8 +136,8 @@ fn top_level(
         Shape::Full => raw.root.get(name),
         Shape::Aztec => None,
     };
-    let (registry, registry_kind) = registry(context, field("registry"));
-    let upstream = field("upstream").and_then(|node| values::base(context, "upstream", node));
+    let (registry, registry_api) = base(context, "registry", field("registry"));
+    let (upstream, upstream_api) = base(context, "upstream", field("upstream"));
     let image_aliases = values::distinct(context, field("imageAliases"), values::image_alias);
     let rebuild_all = patterns::list(context, "rebuildAll", field("rebuildAll"));
     let expect_absent = absent(context, field("expect"));
@@ -146,8 +146,9 @@ fn top_level(
         path: raw.path.clone(),
         shape: raw.shape,
         registry,
-        registry_kind,
+        registry_api,
         upstream,
+        upstream_api,
         image_aliases,
         rebuild_all: rebuild_all.unwrap_or_default(),
         adopt: adopt.unwrap_or(raw.shape == Shape::Aztec),
@@ -156,12 +157,12 @@ fn top_level(
     }
 }
 
-fn registry(context: &mut Context, node: Option<&Node>) -> (Option<String>, Option<RegistryKind>) {
+fn base(context: &mut Context, name: &str, node: Option<&Node>) -> (Option<String>, RegistryApi) {
     let Some(node) = node else {
-        return (None, None);
+        return (None, RegistryApi::default());
     };
     if !matches!(node.value, Value::Object(_)) {
-        return (values::base(context, "registry", node), None);
+        return (values::base(context, name, node), RegistryApi::default());
     }
     let kind = node
         .get("kind")
@@ -171,9 +172,19 @@ fn registry(context: &mut Context, node: Option<&Node>) -> (Option<String>, Opti
             "ecr" => Some(RegistryKind::Ecr),
             _ => None,
         });
+    let region = node.get("region");
+    let region = region.and_then(|node| values::region(context, &format!("{name}.region"), node));
+    let account = node.get("account");
+    let account =
+        account.and_then(|node| values::account(context, &format!("{name}.account"), node));
     let url = node.get("url");
-    let url = url.and_then(|url| values::base(context, "registry.url", url));
-    (url, kind)
+    let url = url.and_then(|url| values::base(context, &format!("{name}.url"), url));
+    let api = RegistryApi {
+        kind,
+        region,
+        account,
+    };
+    (url, api)
 }
 
 fn absent(context: &mut Context, expect: Option<&Node>) -> BTreeSet<ProjectName> {

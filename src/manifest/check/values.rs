@@ -81,6 +81,37 @@ pub(super) fn base(context: &mut Context, field: &str, node: &Node) -> Option<St
     }
 }
 
+/// A region of AWS, such as `eu-west-2`.
+pub(super) fn region(context: &mut Context, field: &str, node: &Node) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let hint = "write it as AWS does, such as eu-west-2";
+    let valid = |text: &str| !text.is_empty() && text.bytes().all(plain);
+    of_form(context, node, valid, ("invalid-region", field, hint))
+}
+
+/// The id of an AWS account.
+pub(super) fn account(context: &mut Context, field: &str, node: &Node) -> Option<String> {
+    let hint = "an account's id is 12 digits, in quotes";
+    let valid = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    of_form(context, node, valid, ("invalid-account", field, hint))
+}
+
+/// A text that must be valid; else a problem with this code, field and hint.
+fn of_form(
+    context: &mut Context,
+    node: &Node,
+    valid: impl Fn(&str) -> bool,
+    (code, field, hint): (&'static str, &str, &str),
+) -> Option<String> {
+    let text = node.text()?;
+    if valid(text) {
+        return Some(text.to_owned());
+    }
+    let problem = Problem::error(code, format!("'{text}' is no value of '{field}'"));
+    context.report.add(node.position, problem.hint(hint));
+    None
+}
+
 /// What `registry::Base` would refuse (a test holds the two together): this module may not depend on
 /// one that does I/O, and the fault should have a line.
 fn fault_of_base(text: &str) -> Option<&'static str> {
