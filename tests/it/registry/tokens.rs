@@ -1,5 +1,6 @@
 //! Tokens for real: docker-registry believes what an issuer of the tests' own signs.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -11,11 +12,13 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use waybill::ledger::{Ledger, Marker};
 use waybill::model::Digest;
 use waybill::registry::{Client, CopyOptions, Credentials, Kind, Origin};
 
 use crate::front::{self, Fault, Front, Rule};
 use crate::servers::{Certificate, DockerRegistry, Issuer, Setup};
+use crate::world::World;
 
 use super::contents::round_trip;
 use super::{OCI_MANIFEST, client, client_as, login, manifest_of, put};
@@ -345,4 +348,35 @@ async fn nobody_is_told_apart_from_somebody() {
     let nobody = client_as(&office.registry.base("acme"), Credentials::Anonymous);
     let error = nobody.manifest("api", "t").await.unwrap_err();
     assert_eq!(error.code(), "credential-missing", "{error}");
+}
+
+#[test]
+fn a_build_outlives_the_end_of_its_tokens() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let office = runtime.block_on(Office::start(false));
+    let front = Front::start(office.registry.address);
+    let base = front.base("acme");
+    let ann = |base: &str| client_as(base, login("ann", &password("ann")));
+    let marker = Marker {
+        id: "of tokens".to_owned(),
+        upstream: false,
+    };
+    let made = Ledger::create(ann(&base), marker, "2026-01-01T00:00:00Z");
+    runtime.block_on(made).unwrap();
+    *office.desk.lifetime.lock().unwrap() = Duration::from_secs(2);
+    office.asked();
+    front.add(Rule::on("*", ".").does(Fault::Delay(Duration::from_millis(150))));
+    let world = World::shop();
+    let done = world.run().base(base).through(ann).build();
+    assert_eq!(done.built().len(), 5);
+    let verdicts = done.verdicts();
+    let are_built = verdicts
+        .split(' ')
+        .all(|verdict| verdict.ends_with("=built"));
+    assert!(are_built, "{verdicts}: {:?}", done.report);
+    // The same scope was asked for again, and nobody else's.
+    let asked = office.asked();
+    let again: BTreeSet<_> = asked.iter().map(|(_, scopes)| scopes).collect();
+    assert!(again.len() < asked.len(), "{asked:?}");
+    assert!(asked.iter().all(|(user, _)| user == "ann"));
 }
