@@ -37,7 +37,6 @@ pub(super) struct OpenBases {
     pub(super) bases: Bases,
     /// Runs as long as the command.
     server: Option<embedded::Server>,
-    opened: Instant,
 }
 
 /// A base that was set up.
@@ -127,7 +126,6 @@ impl Session {
     }
 
     async fn open_bases(&self, names: &BaseNames) -> Result<OpenBases, Failure> {
-        let opened = Instant::now();
         let upstream = match &names.upstream {
             None => None,
             Some(name) => Some(Ledger::open(self.remote(name, Credentials::Docker)?).await?),
@@ -155,7 +153,6 @@ impl Session {
         Ok(OpenBases {
             bases: Bases { registry, upstream },
             server,
-            opened,
         })
     }
 
@@ -260,7 +257,6 @@ impl Session {
                 "planned in {} ms",
                 started.elapsed().as_millis()
             ));
-            self.show_requests(bases);
         }
         Ok(planning)
     }
@@ -293,6 +289,17 @@ impl Session {
             .problems(&[Problem::warning("uncommitted-changes", message)]);
     }
 
+    /// Ends the talk with the bases: with `-v` it says how much there was, and lets the embedded
+    /// registry finish what it does.
+    pub(super) async fn close(&self, bases: OpenBases) {
+        if self.output.verbose > 0 {
+            self.show_requests(&bases);
+        }
+        if let Some(server) = bases.server {
+            server.stop().await;
+        }
+    }
+
     fn show_requests(&self, bases: &OpenBases) {
         for (place, ledger) in bases.bases.places() {
             let requests = ledger.client().requests_by_kind();
@@ -303,10 +310,10 @@ impl Session {
                 .collect();
             let name = bases.name(place);
             self.output.status(format_args!(
-                "{name}: {} requests ({}), {} ms since it was opened",
+                "{name}: {} requests ({}), {} ms waited",
                 requests.total(),
                 kinds.join(", "),
-                bases.opened.elapsed().as_millis()
+                ledger.client().waited().as_millis()
             ));
         }
     }
@@ -345,13 +352,6 @@ impl OpenBases {
             local_name(project, commit)
         } else {
             image.to_owned()
-        }
-    }
-
-    /// Lets the embedded registry finish what it does.
-    pub(super) async fn close(self) {
-        if let Some(server) = self.server {
-            server.stop().await;
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -117,6 +118,12 @@ impl Client {
     #[must_use]
     pub fn requests_by_kind(&self) -> Requests {
         self.transport.counter.read()
+    }
+
+    /// How long at least one request was under way.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.transport.counter.waited()
     }
 
     /// Asks whether the registry can be reached and accepts the credential.

@@ -18,6 +18,7 @@ mod cause;
 mod challenge;
 mod client;
 mod copy;
+mod counter;
 mod credentials;
 mod delete;
 mod ecr;

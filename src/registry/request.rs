@@ -1,7 +1,6 @@
 //! What is asked of a registry, what it answers, and the count of both.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -80,7 +79,7 @@ impl Kind {
 
 /// How many requests went out, repetitions included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requests([u64; Kind::ALL.len()]);
+pub struct Requests(pub(super) [u64; Kind::ALL.len()]);
 
 impl Requests {
     /// All of them.
@@ -98,20 +97,6 @@ impl Requests {
     /// Each kind with its count.
     pub fn by_kind(&self) -> impl Iterator<Item = (Kind, u64)> {
         Kind::ALL.into_iter().zip(self.0)
-    }
-}
-
-/// The running count.
-#[derive(Debug, Default)]
-pub(super) struct Counter([AtomicU64; Kind::ALL.len()]);
-
-impl Counter {
-    pub(super) fn add(&self, kind: Kind) {
-        self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn read(&self) -> Requests {
-        Requests(std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed)))
     }
 }
 
@@ -355,10 +340,10 @@ mod tests {
         for (at, kind) in Kind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, at);
         }
-        let counter = Counter::default();
-        counter.add(Kind::Tags);
-        counter.add(Kind::Ping);
-        counter.add(Kind::Tags);
+        let counter = super::super::counter::Counter::new();
+        drop(counter.begin(Kind::Tags));
+        drop(counter.begin(Kind::Ping));
+        drop(counter.begin(Kind::Tags));
         let read = counter.read();
         assert_eq!(
             (read.total(), read.of(Kind::Tags), read.of(Kind::Token)),

@@ -13,10 +13,11 @@ use tokio::time::timeout;
 
 use super::auth::{Auth, Authorization};
 use super::cause::{broken, silent, tls};
+use super::counter::Counter;
 use super::ecr::{self, Ecr};
 use super::error::{RequestLine, Said};
 use super::pushed::Pushed;
-use super::request::{Answer, Body, Counter, Request, said};
+use super::request::{Answer, Body, Request, said};
 use super::retry::{Failure, is_passing, retry};
 use super::{Base, Credentials, RegistryError, Secret, base};
 
@@ -121,7 +122,7 @@ impl Transport {
             ecr: ecr::open(&base, &options)?,
             base,
             auth: Auth::new(credentials),
-            counter: Counter::default(),
+            counter: Counter::new(),
             pushed: Pushed::default(),
             permits: Semaphore::new(options.concurrency.max(1)),
             options,
@@ -207,7 +208,7 @@ impl Transport {
         }
         // The semaphore is never closed, so that an error cannot come.
         let _permit = self.permits.acquire().await;
-        self.counter.add(request.kind);
+        let _under_way = self.counter.begin(request.kind);
         let line = request.line();
         let mut response = self.response(request, builder).await?;
         let (status, good) = (response.status(), response.status().is_success());

@@ -50,7 +50,9 @@ async fn build_session(session: &Session, global: &Global, args: &BuildArgs) -> 
     let planning = session.plan(&bases, &request).await?;
     check_buildable(&planning.plan, &session.names(&args.projects)?)?;
     if args.dry_run {
-        return dry_run(session, &planning.plan, &bases);
+        dry_run(session, &planning.plan, &bases)?;
+        session.close(bases).await;
+        return Ok(exit::DONE);
     }
     let progress = Progress::new(global.progress, session.output);
     let stop = signal::stop();
@@ -71,7 +73,7 @@ async fn build_session(session: &Session, global: &Global, args: &BuildArgs) -> 
         ))?;
     }
     let ended = end(session, &report, &progress, &bases, stop.is_cancelled())?;
-    bases.close().await;
+    session.close(bases).await;
     Ok(ended)
 }
 

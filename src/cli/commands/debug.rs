@@ -77,7 +77,7 @@ pub(in crate::cli) async fn record_all(session: &Session, args: &RecordAllArgs) 
     session
         .output
         .data(&format!("{} records written\n", keys.len()))?;
-    bases.close().await;
+    session.close(bases).await;
     Ok(exit::DONE)
 }
 
@@ -113,7 +113,7 @@ async fn build_tiny(session: &Session, fail: &[String]) -> Ended {
             .output
             .data(&format!("{name} {}\n", verdict.name()))?;
     }
-    bases.close().await;
+    session.close(bases).await;
     Ok(exit::DONE)
 }
 

@@ -27,7 +27,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &DiffArgs) -> Ended {
         let text = render::diff::text(&first, &second, &lines, args.all, &session.output);
         session.output.data(&text)?;
     }
-    bases.close().await;
+    session.close(bases).await;
     Ok(exit::DONE)
 }
 

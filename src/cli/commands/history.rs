@@ -29,6 +29,6 @@ pub(in crate::cli) async fn run(session: &Session, args: &HistoryArgs) -> Ended 
         let text = render::history::text(&lines, &session.output);
         session.output.data(&text)?;
     }
-    bases.close().await;
+    session.close(bases).await;
     Ok(exit::DONE)
 }

@@ -37,7 +37,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &ImageArgs) -> Ended {
         let lines = images.iter().map(|image| line(image, args.format));
         session.output.data(&lines.collect::<String>())?;
     }
-    bases.close().await;
+    session.close(bases).await;
     Ok(exit::DONE)
 }
 

@@ -48,7 +48,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &LogArgs) -> Ended {
     } else {
         session.output.data(&text)?;
     }
-    bases.close().await;
+    session.close(bases).await;
     Ok(exit::DONE)
 }
 

@@ -26,7 +26,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &PlanArgs) -> Ended {
             .data(&render::plan::text(plan, args.all, &session.output))?;
     }
     let would_build = args.exit_code && plan.builds().next().is_some();
-    bases.close().await;
+    session.close(bases).await;
     Ok::<u8, Stopped>(if would_build {
         exit::WOULD_BUILD
     } else {

@@ -23,7 +23,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &StatusArgs) -> Ended {
         session.output.data(&text)?;
     }
     let is_blocked = status.blockers().next().is_some();
-    bases.close().await;
+    session.close(bases).await;
     Ok(if args.exit_code && is_blocked {
         exit::code(Class::Gate)
     } else {
@@ -58,6 +58,6 @@ pub(in crate::cli) async fn run_seal(session: &Session, args: &SealArgs) -> Ende
         let line = format!("{said} {at} with {count} project{plural}: {name}\n");
         session.output.data(&line)?;
     }
-    bases.close().await;
+    session.close(bases).await;
     Ok(exit::DONE)
 }

@@ -53,7 +53,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &TaintArgs) -> Ended {
         let text = tainted.iter().map(|tainted| text(session, tainted, &bases));
         session.output.data(&text.collect::<String>())?;
     }
-    bases.close().await;
+    session.close(bases).await;
     Ok(exit::DONE)
 }
 

@@ -21,6 +21,6 @@ pub(in crate::cli) async fn run(session: &Session, args: &WhyArgs) -> Ended {
             session.output.data(&text)?;
         }
     }
-    bases.close().await;
+    session.close(bases).await;
     Ok(exit::DONE)
 }
