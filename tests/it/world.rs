@@ -13,6 +13,7 @@ mod kill;
 mod random;
 mod reuse;
 mod rough;
+mod soak;
 mod taints;
 mod verdicts;
 
@@ -452,6 +453,12 @@ impl<'w> Run<'w> {
 
     fn plan_in(&self, bases: &Bases) -> Result<Planning, Failure> {
         let repository = Repository::open(self.world.repo.path())?;
+        let request = self.request(&repository)?;
+        self.world.block_on(plan(&repository, bases, &request))
+    }
+
+    /// What is asked for.
+    fn request(&self, repository: &Repository) -> Result<PlanRequest, Failure> {
         let mut request = PlanRequest {
             commit: repository.resolve(&self.revision)?,
             options: CommitOptions::default(),
@@ -464,7 +471,7 @@ impl<'w> Run<'w> {
             carried: None,
         };
         (self.tweak)(&mut request);
-        self.world.block_on(plan(&repository, bases, &request))
+        Ok(request)
     }
 }
 
