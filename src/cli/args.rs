@@ -419,6 +419,9 @@ pub(super) struct RecordAllArgs {
     /// Carry the plan out as a build does, with tiny images that no engine made.
     #[arg(long)]
     pub(super) images: bool,
+    /// With --images: they are this process's own, as those of real builds are.
+    #[arg(long, requires = "images")]
+    pub(super) distinct: bool,
     /// With --images: these projects fail.
     #[arg(long, value_name = "PROJECT", requires = "images")]
     pub(super) fail: Vec<String>,

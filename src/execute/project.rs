@@ -13,6 +13,8 @@ use crate::plan::{Action, BuildStep, Found, Lookup, Place, Planned};
 use crate::problem::{Class, Failure, Problem};
 use crate::registry::Put;
 
+/// How often the tag of a key is put back while others move it.
+const SETTLED: usize = 8;
 /// How often a build is repeated because an image that went into it was replaced meanwhile.
 const ATTEMPTS: usize = 3;
 /// How often, and how long apart, a record is asked for that somebody else must be writing.
@@ -223,8 +225,9 @@ impl Work<'_> {
             facts,
             place: Place::Registry,
         };
+        let found = self.settle(found).await?;
         if found.facts.image != image {
-            return self.take(found).await;
+            return Ok(self.reused(&found));
         }
         let image = self.reference(&planned.name, &found);
         Ok(Verdict::Built {
@@ -233,18 +236,42 @@ impl Work<'_> {
         })
     }
 
-    /// Takes what somebody else recorded: the key's tag is put back on its image.
+    /// Takes what somebody else recorded.
     async fn take(&self, found: Found) -> Result<Verdict, Failure> {
-        if found.place == Place::Registry {
-            self.tag(&found.facts.image, &names::image(self.planned.key.key))
-                .await?;
+        let found = self.settle(found).await?;
+        Ok(self.reused(&found))
+    }
+
+    /// Puts the key's tag on the recorded image, if another run moved it. Whoever pushed the key's
+    /// image does so before it ends, and looks at the record once more after it moved the tag, so
+    /// that the last one leaves both alike.
+    async fn settle(&self, mut found: Found) -> Result<Found, Failure> {
+        let client = self.executor.bases.registry.client();
+        let tag = names::image(self.planned.key.key);
+        for _ in 0..SETTLED {
+            if found.place != Place::Registry {
+                break;
+            }
+            let tagged = client.digest_of(self.planned.name.as_str(), &tag).await?;
+            if tagged == Some(found.facts.image) {
+                break;
+            }
+            self.tag(&found.facts.image, &tag).await?;
+            match self.standing().await? {
+                Some(standing) => found = standing,
+                None => break,
+            }
         }
-        let image = self.reference(&self.planned.name, &found);
-        Ok(Verdict::Reused {
+        Ok(found)
+    }
+
+    fn reused(&self, found: &Found) -> Verdict {
+        let image = self.reference(&self.planned.name, found);
+        Verdict::Reused {
             image,
             digest: found.facts.image,
             commit: found.facts.commit,
-        })
+        }
     }
 
     /// An immutable tag stood in the way: somebody else pushed the image, and must be about to

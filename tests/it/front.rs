@@ -23,12 +23,14 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use regex::Regex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use waybill::model::Digest;
 
 /// What a request is about, by its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub(crate) enum Fault {
     Delay(Duration),
     /// The answer loses a header.
     Without(&'static str),
+    /// A tag that stands is not moved, as in a repository of immutable tags.
+    Immutable,
     /// The request passes unharmed (to spare some from a later rule).
     Pass,
 }
@@ -200,6 +204,7 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     harmed: AtomicUsize,
     on_request: Mutex<Option<OnRequest>>,
+    putting: tokio::sync::Mutex<()>,
 }
 
 impl Front {
@@ -219,6 +224,7 @@ impl Front {
             seen: Mutex::default(),
             harmed: AtomicUsize::new(0),
             on_request: Mutex::default(),
+            putting: tokio::sync::Mutex::default(),
         });
         let (send_address, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
@@ -332,6 +338,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Ans
     }
     match state.fault(&method, &path) {
         Fault::Pass => state.forward(request).await,
+        Fault::Immutable => state.put_once(request).await,
         Fault::Delay(time) => {
             tokio::time::sleep(time).await;
             state.forward(request).await
@@ -449,13 +456,45 @@ impl State {
     /// answers lead back here.
     async fn forward(&self, request: Request<Incoming>) -> io::Result<Answer> {
         let (head, body) = request.into_parts();
+        let body = reqwest::Body::wrap_stream(body.into_data_stream());
+        self.send(head, body).await
+    }
+
+    /// Puts a manifest, unless another one stands under the tag. One at a time, so that nothing
+    /// comes between the question and the putting.
+    async fn put_once(&self, request: Request<Incoming>) -> io::Result<Answer> {
+        let _one = self.putting.lock().await;
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let url = format!("http://{}{}", self.upstream, head.uri);
+        let types = "application/vnd.oci.image.manifest.v1+json, \
+                     application/vnd.oci.image.index.v1+json, \
+                     application/vnd.docker.distribution.manifest.v2+json";
+        let stands = self.client.head(url).header("accept", types).send().await;
+        let stands = stands.map_err(io::Error::other)?;
+        let digest = stands.headers().get("docker-content-digest");
+        let digest = digest.and_then(|digest| digest.to_str().ok());
+        let is_tag = !head.uri.path().contains("@sha256:") && !head.uri.path().contains("/sha256:");
+        if is_tag && digest.is_some_and(|digest| digest != Digest::of(&body).to_string()) {
+            // As Amazon ECR says it.
+            let body = r#"{"errors": [{"code": "TAG_INVALID", "message": "The image tag already exists in the repository and cannot be overwritten because the tag is immutable."}]}"#;
+            return Response::builder()
+                .status(400)
+                .header("content-type", "application/json")
+                .body(whole(Bytes::from_static(body.as_bytes())))
+                .map_err(io::Error::other);
+        }
+        self.send(head, reqwest::Body::from(body)).await
+    }
+
+    async fn send(&self, head: Parts, body: reqwest::Body) -> io::Result<Answer> {
         let url = format!("http://{}{}", self.upstream, head.uri);
         let mut forwarded = self
             .client
             .request(head.method.clone(), url)
             .headers(head.headers);
         if !matches!(head.method.as_str(), "GET" | "HEAD") {
-            forwarded = forwarded.body(reqwest::Body::wrap_stream(body.into_data_stream()));
+            forwarded = forwarded.body(body);
         }
         let answer = forwarded.send().await.map_err(io::Error::other)?;
         let mut response = Response::builder().status(answer.status());

@@ -21,7 +21,7 @@ use crate::mask::Secrets;
 use crate::model::{Digest, Platform, Reason};
 use crate::problem::{Class, Diagnose as _, Failure, Problem};
 use crate::registry::manifest::OCI_IMAGE_MEDIA_TYPE;
-use crate::registry::{Client, RegistryError};
+use crate::registry::{Client, Put, RegistryError};
 
 /// How much history a plan searches.
 const HISTORY: usize = 500;
@@ -42,7 +42,7 @@ pub(in crate::cli) fn keys(session: &Session) -> Ended {
 /// Writes a record for every key: with a tiny image each, or the digest of its own key for one.
 pub(in crate::cli) async fn record_all(session: &Session, args: &RecordAllArgs) -> Ended {
     if args.images {
-        return build_tiny(session, &args.fail).await;
+        return build_tiny(session, args).await;
     }
     let facts = load(session)?;
     let keys = effective_keys(facts.in_order(), |_, _, _| false);
@@ -82,7 +82,7 @@ pub(in crate::cli) async fn record_all(session: &Session, args: &RecordAllArgs) 
 }
 
 /// Carries the plan out with a builder that needs no engine.
-async fn build_tiny(session: &Session, fail: &[String]) -> Ended {
+async fn build_tiny(session: &Session, args: &RecordAllArgs) -> Ended {
     let bases = session.bases().await?;
     let request = session.request(&[], HISTORY)?;
     let planning = session.plan(&bases, &request).await?;
@@ -91,7 +91,8 @@ async fn build_tiny(session: &Session, fail: &[String]) -> Ended {
     let executor = Executor {
         builder: Arc::new(TinyImages {
             client: bases.bases.registry.client().clone(),
-            fail: fail.iter().cloned().collect(),
+            fail: args.fail.iter().cloned().collect(),
+            process: args.distinct.then(std::process::id),
         }),
         bases: bases.bases.clone(),
         sink: Arc::new(|_| {}),
@@ -122,6 +123,8 @@ struct TinyImages {
     client: Client,
     /// Projects that fail.
     fail: BTreeSet<String>,
+    /// What makes the images of this process others than everybody's, as real builds do.
+    process: Option<u32>,
 }
 
 #[async_trait::async_trait]
@@ -141,10 +144,13 @@ impl Builder for TinyImages {
                 problem: Problem::error("build-failed", "RUN make did not succeed"),
             });
         }
-        let image = self.push(job).await.map_err(|error| BuildError::Other {
+        let pushed = self.push(job).await.map_err(|error| BuildError::Other {
             class: error.class(),
             problem: Problem::error("push-failed", error.to_string()),
         })?;
+        let Put::Done(image) = pushed else {
+            return Err(BuildError::TagStands);
+        };
         Ok(Pushed {
             image,
             external: BTreeMap::from([("debian:12".to_owned(), Digest::of(b"debian:12"))]),
@@ -155,7 +161,7 @@ impl Builder for TinyImages {
 }
 
 impl TinyImages {
-    async fn push(&self, job: &Job) -> Result<Digest, RegistryError> {
+    async fn push(&self, job: &Job) -> Result<Put, RegistryError> {
         // The digests alone: the port of an embedded registry changes with each run.
         let uses = job.uses.iter().map(|(name, reference)| {
             let digest = reference.rsplit('@').next().unwrap_or_default();
@@ -169,6 +175,7 @@ impl TinyImages {
                 (names::KEY_LABEL): job.key,
                 "org.opencontainers.image.revision": job.commit,
                 "uses": uses.collect::<Vec<_>>().join(" "),
+                "process": self.process,
             }},
             "rootfs": {"type": "layers", "diff_ids": []},
         });
@@ -186,12 +193,10 @@ impl TinyImages {
         let repository = job.project.as_str();
         self.client.put_blob(repository, config).await?;
         let manifest = Bytes::from(manifest.to_string());
-        let digest = Digest::of(&manifest);
         let tag = names::image(job.key);
         self.client
             .put_manifest(repository, &tag, OCI_IMAGE_MEDIA_TYPE, manifest)
-            .await?;
-        Ok(digest)
+            .await
     }
 }
 

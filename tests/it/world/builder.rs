@@ -14,7 +14,7 @@ use waybill::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
 use waybill::ledger::names;
 use waybill::model::{Digest, Key};
 use waybill::problem::{Class, Diagnose as _, Problem};
-use waybill::registry::{Client, RegistryError};
+use waybill::registry::{Client, Put, RegistryError};
 
 /// What a build of one project does; those without one build and push.
 #[derive(Clone)]
@@ -177,14 +177,16 @@ impl Builder for ScriptedBuilder {
         let process = std::process::id();
         let content = format!("{} {} {uses:?} {process} {nonce}", job.project, job.key);
         let (repository, tag) = (job.project.as_str(), names::image(job.key));
-        let pushed = push_image(
+        let pushed = try_push_image(
             &self.clients[0],
             repository,
             &tag,
             content.as_bytes(),
             Some(job.key),
         );
-        let image = pushed.await.map_err(|error| other(&error))?;
+        let Put::Done(image) = pushed.await.map_err(|error| other(&error))? else {
+            return Err(BuildError::TagStands);
+        };
         self.note('-', job);
         Ok(Pushed {
             image,
@@ -221,6 +223,19 @@ pub(crate) async fn push_image(
     layer: &[u8],
     key: Option<Key>,
 ) -> Result<Digest, RegistryError> {
+    match try_push_image(client, repository, tag, layer, key).await? {
+        Put::Done(digest) => Ok(digest),
+        Put::TagStands => panic!("{repository}:{tag} stands"),
+    }
+}
+
+async fn try_push_image(
+    client: &Client,
+    repository: &str,
+    tag: &str,
+    layer: &[u8],
+    key: Option<Key>,
+) -> Result<Put, RegistryError> {
     let labels = match key {
         Some(key) => json!({names::KEY_LABEL: key.to_string()}),
         None => json!({}),
@@ -251,7 +266,5 @@ pub(crate) async fn push_image(
         .await?;
     client.put_blob(repository, config.into()).await?;
     let bytes = Bytes::from(manifest.to_string());
-    let digest = Digest::of(&bytes);
-    client.put_manifest(repository, tag, TYPE, bytes).await?;
-    Ok(digest)
+    client.put_manifest(repository, tag, TYPE, bytes).await
 }

@@ -12,7 +12,7 @@ use super::{Done, NOW, World, builds, client, is_reused, name};
 const NOTHING: [&str; 0] = [];
 
 /// Taints the key that a project has at HEAD.
-fn taint(world: &World, project: &str) {
+pub(super) fn taint(world: &World, project: &str) {
     let planning = world.run().plan();
     let commit = planning.plan.commit;
     let record = TaintRecord {
