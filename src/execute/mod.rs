@@ -59,7 +59,14 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Whether any layer cache may be used.
     pub layer_cache: bool,
+    /// How long the record of an image that somebody else pushed is awaited, where a tag that
+    /// cannot be moved stands in the way; see [`RECORD_PATIENCE`].
+    pub record_patience: Duration,
 }
+
+/// Between push and record lie a few requests. Whoever takes longer on a busy machine loses the
+/// key for everybody; whoever was killed in between costs the next run this time.
+pub const RECORD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How each project ended.
 #[derive(Clone, Debug, Default)]

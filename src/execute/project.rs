@@ -13,12 +13,8 @@ use crate::plan::{Action, BuildStep, Found, Lookup, Place, Planned};
 use crate::problem::{Class, Failure, Problem};
 use crate::registry::Put;
 
-/// How often the tag of a key is put back while others move it.
-const SETTLED: usize = 8;
-/// How often a build is repeated because an image that went into it was replaced meanwhile.
-const ATTEMPTS: usize = 3;
-/// How often, and how long apart, a record is asked for that somebody else must be writing.
-const AWAITED: (u32, Duration) = (10, Duration::from_millis(500));
+/// How long it is until a record that is awaited is asked for again.
+const RECORD_INTERVAL: Duration = Duration::from_millis(500);
 
 type Images = BTreeMap<ProjectName, Image>;
 
@@ -277,11 +273,15 @@ impl Work<'_> {
     /// An immutable tag stood in the way: somebody else pushed the image, and must be about to
     /// record it. If no record comes, nobody is, and the key is given up.
     async fn await_record(&self) -> Result<Verdict, Failure> {
-        for _ in 0..AWAITED.0 {
+        let since = Instant::now();
+        loop {
             if let Some(found) = self.standing().await? {
                 return self.take(found).await;
             }
-            tokio::time::sleep(AWAITED.1).await;
+            if since.elapsed() >= self.executor.options.record_patience {
+                break;
+            }
+            tokio::time::sleep(RECORD_INTERVAL).await;
         }
         let planned = self.planned;
         let why = format!(

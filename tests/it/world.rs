@@ -215,6 +215,7 @@ impl World {
                 fail_fast: false,
                 timeout: None,
                 layer_cache: true,
+                record_patience: Duration::from_secs(1),
             },
             secrets: Secrets::default(),
             stop: CancellationToken::new(),

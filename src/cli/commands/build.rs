@@ -15,7 +15,7 @@ use crate::cli::session::{OpenBases, Session, now, timestamp};
 use crate::cli::stopped::Ended;
 use crate::cli::{exit, render, signal};
 use crate::event::Verdict;
-use crate::execute::{Executor, Options, Report, execute};
+use crate::execute::{Executor, Options, RECORD_PATIENCE, Report, execute};
 use crate::gather::{GatherError, Planning};
 use crate::git::Repository;
 use crate::ledger::breakdown;
@@ -152,6 +152,7 @@ async fn build(
             fail_fast: args.fail_fast,
             timeout: args.timeout,
             layer_cache: !args.no_cache,
+            record_patience: RECORD_PATIENCE,
         },
         ..idle
     };
@@ -179,6 +180,7 @@ fn idle_executor(
             fail_fast: false,
             timeout: None,
             layer_cache: true,
+            record_patience: RECORD_PATIENCE,
         },
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::exit;
 use crate::cli::session::{Session, now};
 use crate::cli::stopped::Ended;
 use crate::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
-use crate::execute::{Executor, Options, execute};
+use crate::execute::{Executor, Options, RECORD_PATIENCE, execute};
 use crate::gather::CommitFacts;
 use crate::key::effective_keys;
 use crate::ledger::{BuiltFacts, BuiltRecord, breakdown, names};
@@ -106,6 +106,7 @@ async fn build_tiny(session: &Session, args: &RecordAllArgs) -> Ended {
             fail_fast: false,
             timeout: None,
             layer_cache: true,
+            record_patience: RECORD_PATIENCE,
         },
     };
     let report = execute(&planning.plan, &executor).await?;

@@ -163,7 +163,7 @@ impl Life {
     fn branch(&mut self) -> String {
         let names: Vec<String> = self.branches.keys().cloned().collect();
         if names.len() > 3 || self.dice.below(2) == 0 {
-            self.branch = names[self.dice.below(names.len())].clone();
+            self.branch.clone_from(&names[self.dice.below(names.len())]);
             self.world.repo.git(&["checkout", "--quiet", &self.branch]);
         } else {
             let new = format!("branch-{}", names.len());
