@@ -13,6 +13,10 @@ use crate::plan::{Action, BuildStep, Found, Lookup, Place, Planned};
 use crate::problem::{Class, Failure, Problem};
 use crate::registry::Put;
 
+/// How often the tag of a key is put back while others move it.
+const SETTLED: usize = 8;
+/// How often a build is repeated because an image that went into it was replaced meanwhile.
+const ATTEMPTS: usize = 3;
 /// How long it is until a record that is awaited is asked for again.
 const RECORD_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
+use super::counter::Counter;
 use super::ecr::{self, Ecr};
-use super::request::Counter;
 use super::retry::retry;
 use super::{Options, RegistryError};
 
@@ -93,7 +93,7 @@ async fn of_aws(host: &str) -> Result<Option<Credential>, RegistryError> {
     let Some(ecr) = ecr::open(&base, &options)? else {
         return Ok(None);
     };
-    let counter = Counter::default();
+    let counter = Counter::new();
     let password = retry(&options, || ecr.password(&counter)).await?;
     let user = Ecr::USER.to_owned();
     Ok(Some(Credential::Basic { user, password }))

@@ -24,8 +24,9 @@ use super::Place;
 use super::pace::Pace;
 use super::token::Token;
 use crate::registry::cause::chain;
+use crate::registry::counter::Counter;
 use crate::registry::error::{RequestLine, Said};
-use crate::registry::request::{Counter, Kind, bounded};
+use crate::registry::request::{Kind, bounded};
 use crate::registry::retry::{Failure, retry};
 use crate::registry::{Base, Options, RegistryError};
 
@@ -128,7 +129,7 @@ impl Ecr {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let sdk = self.sdk().await?;
-        counter.add(kind);
+        let _under_way = counter.begin(kind);
         // The SDK's futures are deep: without the type, nobody has to look into them.
         let sent: BoxFuture<'_, _> = Box::pin(send(sdk));
         match sent.await {

@@ -8,8 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::api::Ecr;
+use crate::registry::counter::Counter;
 use crate::registry::credentials::Secret;
-use crate::registry::request::{Counter, Kind};
+use crate::registry::request::Kind;
 use crate::registry::retry::Failure;
 use crate::registry::{RegistryError, error::RequestLine};
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::model::Digest;
 use crate::registry::client::RawManifest;
+use crate::registry::counter::Counter;
 use crate::registry::credentials::Secret;
-use crate::registry::request::{Counter, Kind};
+use crate::registry::request::Kind;
 use crate::registry::retry::Failure;
 use crate::registry::transport::Transport;
 use crate::registry::upkeep::{Made, Upkeep};
