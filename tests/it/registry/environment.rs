@@ -177,13 +177,19 @@ async fn https_needs_a_certificate_that_is_trusted() {
     assert_eq!(made.unwrap_err().code(), "registry-tls");
 }
 
-/// A credential helper in a directory of its own, which answers for one host.
+/// A credential helper in a directory of its own, which answers for one host. Put there by a
+/// process of its own: what this one has open for writing, a child of another test may inherit,
+/// and then nobody can run it.
 fn helper(name: &str, script: &str) -> TempDir {
-    use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join(format!("docker-credential-{name}"));
-    std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let source = directory.path().join("source");
+    std::fs::write(&source, format!("#!/bin/sh\n{script}\n")).unwrap();
+    let installed = Command::new("install")
+        .args(["-m", "755"])
+        .arg(&source)
+        .arg(directory.path().join(format!("docker-credential-{name}")))
+        .status();
+    assert!(installed.unwrap().success());
     directory
 }
 
