@@ -177,7 +177,8 @@ async fn https_needs_a_certificate_that_is_trusted() {
     assert_eq!(made.unwrap_err().code(), "registry-tls");
 }
 
-/// A credential helper in a directory of its own, which answers for one host. Put there by a
+/// A credential helper in a directory of its own, which answers for one host; as every helper, it
+/// reads what it is asked before it ends. Put there by a
 /// process of its own: what this one has open for writing, a child of another test may inherit,
 /// and then nobody can run it.
 fn helper(name: &str, script: &str) -> TempDir {
@@ -214,7 +215,7 @@ async fn credential_helpers_are_asked() {
         (&chosen, answer("wrong"), "credential-refused"),
         (
             &chosen,
-            "echo credentials not found in native keychain; exit 1".into(),
+            "cat >/dev/null; echo credentials not found in native keychain; exit 1".into(),
             "credential-missing",
         ),
         (
