@@ -2,18 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-
 use super::commit::CommitFacts;
 use super::request::PlanRequest;
 use crate::git::Repository;
-use crate::ledger::{self, Bases, Edition, Known, Ledger};
+use crate::ledger::{Bases, Edition, Known, Ledger};
 use crate::model::{CommitId, ProjectName};
 use crate::problem::Failure;
 
 /// The most commits that are asked for a waybill.
 const MOST_COMMITS: usize = 100;
-/// How many are asked at once: what lies behind the nearest is asked for in vain.
+/// How many are asked at once, unless one request can ask for more: what lies behind the nearest is asked for in vain.
 const AT_ONCE: usize = 10;
 
 /// A sealed commit that a plan starts from.
@@ -44,7 +42,8 @@ pub(super) async fn nearest(
     let history = repository.first_parents(start, limit + 1)?;
     let commits: Vec<CommitId> = history.commits.iter().map(|commit| commit.id).collect();
     let (first, rest) = commits.split_at(commits.len().min(1));
-    for together in std::iter::once(first).chain(rest.chunks(AT_ONCE)) {
+    let at_once = AT_ONCE.max(ledger.client().batch());
+    for together in std::iter::once(first).chain(rest.chunks(at_once)) {
         if let Some(edition) = nearest_of(ledger, together).await? {
             let known = Known::from_release(place, &edition.release);
             let sealed = Sealed {
@@ -59,12 +58,7 @@ pub(super) async fn nearest(
 
 async fn nearest_of(ledger: &Ledger, commits: &[CommitId]) -> Result<Option<Edition>, Failure> {
     // Any edition will do: what its keys do not cover is asked for.
-    let sealed: Vec<Option<ledger::Sealed>> = stream::iter(commits)
-        .map(|commit| ledger.sealed(*commit, 1))
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    match sealed.into_iter().flatten().next() {
+    match ledger.sealed_among(commits).await?.into_iter().next() {
         Some(sealed) => Ok(Some(ledger.open_edition(sealed).await?)),
         None => Ok(None),
     }

@@ -8,6 +8,7 @@ use super::artifact::{Header, Kind, RecordError};
 use super::names::{self, LEDGER};
 use super::{BuiltFacts, Ledger, LedgerError, Standing};
 use crate::model::{CommitId, Digest, Key, ProjectName};
+use crate::registry::RawManifest;
 
 /// The waybill of a commit. It is closed: whatever image went into one of its images is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,8 +140,31 @@ impl Ledger {
         number: u32,
     ) -> Result<Option<Sealed>, LedgerError> {
         let tag = names::release(commit, number);
+        let manifest = self.client().manifest(LEDGER, &tag).await?;
+        self.as_sealed(commit, number, manifest.as_ref())
+    }
+
+    /// Those of many commits that have a waybill, in their order, with its first edition.
+    pub async fn sealed_among(&self, commits: &[CommitId]) -> Result<Vec<Sealed>, LedgerError> {
+        let tag = |commit: &CommitId| names::release(*commit, 1);
+        let tags: Vec<String> = commits.iter().map(tag).collect();
+        let manifests = self.client().manifests(LEDGER, &tags).await?;
+        let sealed = commits.iter().zip(&tags);
+        sealed
+            .filter_map(|(commit, tag)| self.as_sealed(*commit, 1, manifests.get(tag)).transpose())
+            .collect()
+    }
+
+    /// The edition that stands where a manifest was looked for.
+    fn as_sealed(
+        &self,
+        commit: CommitId,
+        number: u32,
+        manifest: Option<&RawManifest>,
+    ) -> Result<Option<Sealed>, LedgerError> {
+        let tag = names::release(commit, number);
         let envelope = self.envelope(tag.clone(), Kind::Release, None, None);
-        match self.header(LEDGER, &envelope).await? {
+        match self.decoded(LEDGER, &envelope, manifest)? {
             Standing::Absent => Ok(None),
             Standing::Unreadable(why) => Err(LedgerError::Unreadable {
                 name: self.name(LEDGER, &tag),

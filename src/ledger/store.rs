@@ -287,7 +287,7 @@ impl Ledger {
     }
 
     /// What a manifest is, that stands where a record would.
-    fn decoded<F: DeserializeOwned>(
+    pub(super) fn decoded<F: DeserializeOwned>(
         &self,
         repository: &str,
         envelope: &Envelope,

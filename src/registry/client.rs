@@ -14,6 +14,7 @@ use oci_client::manifest::{
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 
+use super::ecr::Ecr;
 use super::request::{Answer, Body, Kind, Request, Requests};
 use super::retry::Failure;
 use super::transport::Transport;
@@ -199,6 +200,13 @@ impl Client {
             .await?;
         batched.extend(found.into_iter().flatten());
         Ok(batched)
+    }
+
+    /// How many manifests one request may bring.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        let ecr = self.transport.ecr.as_ref();
+        ecr.map_or(1, |_| Ecr::BATCH)
     }
 
     /// Whether this client put a manifest there: a registry that does not show it is slow.

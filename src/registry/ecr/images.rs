@@ -17,15 +17,15 @@ use crate::registry::request::Kind;
 use crate::registry::retry::delays;
 use crate::registry::transport::Transport;
 
-/// The most images that a call may name.
-const BATCH: usize = 100;
-
 /// How many calls are under way at once.
 const PARALLEL: usize = 8;
 
 const GET: &str = "BatchGetImage";
 
 impl Ecr {
+    /// The most images that a call may name.
+    pub(in crate::registry) const BATCH: usize = 100;
+
     /// The manifests under many tags of a repository, in batches. A tag that ECR says it does not
     /// know is not in the answer.
     pub(in crate::registry) async fn manifests(
@@ -34,7 +34,7 @@ impl Ecr {
         repository: &str,
         tags: &[&str],
     ) -> Result<BTreeMap<String, RawManifest>, RegistryError> {
-        let batches = stream::iter(tags.chunks(BATCH))
+        let batches = stream::iter(tags.chunks(Self::BATCH))
             .map(|batch| self.batch(transport, repository, batch))
             .buffer_unordered(PARALLEL);
         batches

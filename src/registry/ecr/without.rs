@@ -33,6 +33,7 @@ pub(in crate::registry) fn open(
 
 impl Ecr {
     pub(in crate::registry) const USER: &str = "AWS";
+    pub(in crate::registry) const BATCH: usize = 1;
 
     pub(in crate::registry) async fn admit(&self, _: Kind) {
         match self.0 {}

@@ -49,8 +49,9 @@ fn a_plan_of_2000_projects_asks_20_times_and_little_more() {
     report(&format!(
         "{MANY} projects: {batches} batches, {all} requests, {took:?}"
     ));
-    assert_eq!(batches, MANY / 100);
-    // A token, two markers, the taints' list, which has one page.
+    // The records; the waybill of the commit, and those of the commits before it.
+    assert_eq!(batches, MANY / 100 + 2);
+    // And a token, two markers, the taints' list of one page.
     assert_eq!(all, batches + 4, "{:?}", service.log());
     assert_eq!(service.count("GetAuthorizationToken"), 1);
 }
