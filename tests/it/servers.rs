@@ -268,7 +268,7 @@ pub(crate) fn wait_for(address: SocketAddr) {
     let start = Instant::now();
     while TcpStream::connect(address).is_err() {
         assert!(
-            start.elapsed() < Duration::from_secs(20),
+            start.elapsed() < Duration::from_secs(120),
             "nothing listens on {address}"
         );
         sleep(Duration::from_millis(20));
