@@ -217,6 +217,16 @@ pub enum RegistryError {
         /// What there is.
         stated: String,
     },
+    /// An image is for another platform than it was taken for.
+    #[error("the image {image} is not for {platform}: it states {stated}")]
+    OtherPlatform {
+        /// The image.
+        image: String,
+        /// What it was taken for.
+        platform: String,
+        /// What it states.
+        stated: String,
+    },
     /// The text is no registry.
     #[error("'{text}' is no registry: {why}")]
     InvalidBase {
@@ -268,6 +278,7 @@ impl RegistryError {
             Self::NotCopied { .. } => "image-not-copied",
             Self::TagStands { .. } => "tag-stands",
             Self::NoPlatform { .. } => "no-platform",
+            Self::OtherPlatform { .. } => "platform-mismatch",
             Self::InvalidBase { .. } => "invalid-registry",
             Self::InvalidImage { .. } => "invalid-image",
             Self::InvalidName { .. } => "invalid-name",
@@ -360,6 +371,9 @@ impl RegistryError {
                     .into()
             }
             Self::NoPlatform { .. } => "build the image for the platform, or name a variant".into(),
+            Self::OtherPlatform { .. } => {
+                "look whether the base images exist for the platform that is asked for".into()
+            }
             Self::InvalidBase { .. } => {
                 "write it as host[:port]/prefix, such as registry.example.com/acme, in lower case \
                  and without tag or credentials"
@@ -409,6 +423,7 @@ impl Diagnose for RegistryError {
             | Self::InvalidName { .. }
             | Self::AwsRegionMissing { .. }
             | Self::EcrNotBuiltIn { .. } => Class::Usage,
+            Self::OtherPlatform { .. } => Class::Failed,
             _ => Class::Unreachable,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Client, RegistryError};
+use super::{Client, RawManifest, RegistryError};
 use crate::model::{Digest, Platform};
 
 /// The largest config that is read, in bytes.
@@ -57,9 +57,19 @@ impl Client {
         repository: &str,
         reference: &str,
     ) -> Result<Option<ImageConfig>, RegistryError> {
-        let Some(manifest) = self.manifest(repository, reference).await? else {
-            return Ok(None);
-        };
+        match self.manifest(repository, reference).await? {
+            Some(manifest) => self.config_of(repository, &manifest).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the config that a manifest names; an index, and what is no image, comes without
+    /// platform and labels.
+    pub(super) async fn config_of(
+        &self,
+        repository: &str,
+        manifest: &RawManifest,
+    ) -> Result<ImageConfig, RegistryError> {
         let bare = ImageConfig {
             digest: manifest.digest,
             platform: None,
@@ -67,13 +77,13 @@ impl Client {
         };
         let fields = serde_json::from_slice::<ManifestFields>(&manifest.bytes);
         let Some(config) = fields.ok().and_then(|fields| fields.config) else {
-            return Ok(Some(bare));
+            return Ok(bare);
         };
         let Some(bytes) = self.blob(repository, &config.digest, MAX_CONFIG).await? else {
-            return Ok(Some(bare));
+            return Ok(bare);
         };
         let Ok(config) = serde_json::from_slice::<ConfigFields>(&bytes) else {
-            return Ok(Some(bare));
+            return Ok(bare);
         };
         let labels = config
             .config
@@ -87,10 +97,10 @@ impl Client {
                 variant,
             }
         });
-        Ok(Some(ImageConfig {
+        Ok(ImageConfig {
             platform,
             labels,
             ..bare
-        }))
+        })
     }
 }

@@ -2,8 +2,8 @@
 //! registry. The only module that knows of HTTP, of the registry crates and of their types.
 //!
 //! Flow of a request: [`Client`] says what it wants (client.rs, blobs.rs, tags.rs, delete.rs,
-//! platforms.rs; copy.rs puts them together), the transport sends it with the one retry policy
-//! (transport.rs, retry.rs), authentication stands in between (auth.rs, credentials.rs), and
+//! platforms.rs; copy.rs and index.rs put them together), the transport sends it with the one retry
+//! policy (transport.rs, retry.rs), authentication stands in between (auth.rs, credentials.rs), and
 //! whatever goes wrong becomes a [`RegistryError`]. What Amazon ECR has beside the protocol is in
 //! ecr/; what repositories are to be like there, in upkeep.rs.
 //!
@@ -26,6 +26,7 @@ pub mod embedded;
 mod error;
 mod image;
 mod image_config;
+mod index;
 mod platforms;
 mod pushed;
 mod request;
@@ -41,6 +42,7 @@ pub use credentials::{Credential, Credentials, Secret};
 pub use error::{RegistryError, RequestLine};
 pub use image::ImageReference;
 pub use image_config::ImageConfig;
+pub use platforms::Offer;
 pub use request::{Kind, Requests};
 pub use transport::{AwsAccess, Options};
 pub use upkeep::{Keep, Made, Upkeep};

@@ -1,6 +1,6 @@
 //! Which manifest of an index is a platform's: some that run images (Lambda) take no index.
 
-use oci_client::manifest::{ImageIndexEntry, OciManifest};
+use oci_client::manifest::{ImageIndexEntry, OciImageIndex, OciManifest};
 
 use super::client::Client;
 use super::{RawManifest, RegistryError};
@@ -13,10 +13,57 @@ const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 /// How deep indexes may stand in each other.
 pub(super) const DEEPEST: usize = 4;
 
+/// An image, or an index of images, with the platforms that it is there for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The digest of the image or the index.
+    pub digest: Digest,
+    /// By platform as stated: the manifest that is for it. Empty where none is stated.
+    images: Vec<Stated>,
+}
+
+impl Offer {
+    /// The platforms, in the order in which they stand.
+    pub fn platforms(&self) -> impl Iterator<Item = &Platform> {
+        self.images.iter().map(|(platform, _)| platform)
+    }
+
+    /// The one manifest that is for a platform. Where no variant is asked for and several stand,
+    /// the one without a variant is taken; `None` where there is none, or no telling which.
+    #[must_use]
+    pub fn image_for(&self, platform: &Platform) -> Option<Digest> {
+        pick(&self.images, platform)
+    }
+}
+
 impl Client {
+    /// The platforms that an image is there for: those that an index states, through nested
+    /// indexes, or the one that a single image's config states. `None` if there is no such image.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Incomplete`] where a nested index is not there.
+    pub async fn offer(
+        &self,
+        repository: &str,
+        reference: &str,
+    ) -> Result<Option<Offer>, RegistryError> {
+        let Some(manifest) = self.manifest(repository, reference).await? else {
+            return Ok(None);
+        };
+        let digest = manifest.digest;
+        let images = if let Some(OciManifest::ImageIndex(index)) = manifest.parse() {
+            self.children(repository, digest, index).await?
+        } else {
+            let config = self.config_of(repository, &manifest).await?;
+            let stated = config.platform.map(|platform| (platform, digest));
+            stated.into_iter().collect()
+        };
+        Ok(Some(Offer { digest, images }))
+    }
+
     /// The single-platform manifest for `platform` behind a tag or digest: the image itself where
-    /// it is no index, else the child that states the platform, through nested indexes. Where no
-    /// variant is asked for and several stand, the one without a variant is taken.
+    /// it is no index, else the child that states the platform, as [`Offer::image_for`] has it.
     ///
     /// # Errors
     ///
@@ -29,39 +76,55 @@ impl Client {
         platform: &Platform,
     ) -> Result<RawManifest, RegistryError> {
         let image = format!("{}/{repository}@{reference}", self.base());
-        let mut open = vec![(reference.to_owned(), 0)];
-        let mut found = Vec::new();
-        while let Some((next, depth)) = open.pop() {
-            let manifest = self.manifest(repository, &next).await?;
-            let manifest = manifest.ok_or_else(|| RegistryError::Incomplete {
-                image: image.clone(),
-                part: format!("the manifest {next}"),
-            })?;
-            let Some(OciManifest::ImageIndex(index)) = manifest.parse() else {
-                if depth == 0 {
-                    return Ok(manifest);
-                }
-                continue;
-            };
-            for child in index.manifests.iter().filter(|child| is_image(child)) {
-                match &child.platform {
-                    Some(_) => found.extend(state(child)),
-                    None if depth < DEEPEST && is_index(child) => {
-                        open.push((child.digest.clone(), depth + 1));
-                    }
-                    None => {}
-                }
-            }
-        }
+        let manifest = self.part(repository, &image, reference).await?;
+        let Some(OciManifest::ImageIndex(index)) = manifest.parse() else {
+            return Ok(manifest);
+        };
+        let found = self.children(repository, manifest.digest, index).await?;
         let digest = pick(&found, platform).ok_or_else(|| RegistryError::NoPlatform {
             image: image.clone(),
             platform: platform.to_string(),
             stated: stated(&found),
         })?;
-        let manifest = self.manifest(repository, &digest.to_string()).await?;
+        self.part(repository, &image, &digest.to_string()).await
+    }
+
+    /// The images of an index that state a platform, through nested indexes.
+    async fn children(
+        &self,
+        repository: &str,
+        digest: Digest,
+        index: OciImageIndex,
+    ) -> Result<Vec<Stated>, RegistryError> {
+        let image = self.base().image(repository, &digest);
+        let mut open = vec![(index, 0)];
+        let mut found = Vec::new();
+        while let Some((index, depth)) = open.pop() {
+            for child in index.manifests.iter().filter(|child| is_image(child)) {
+                if child.platform.is_some() {
+                    found.extend(state(child));
+                } else if depth < DEEPEST && is_index(child) {
+                    let nested = self.part(repository, &image, &child.digest).await?;
+                    if let Some(OciManifest::ImageIndex(nested)) = nested.parse() {
+                        open.push((nested, depth + 1));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// A manifest that belongs to an image.
+    async fn part(
+        &self,
+        repository: &str,
+        image: &str,
+        reference: &str,
+    ) -> Result<RawManifest, RegistryError> {
+        let manifest = self.manifest(repository, reference).await?;
         manifest.ok_or_else(|| RegistryError::Incomplete {
-            image,
-            part: format!("the manifest {digest}"),
+            image: image.to_owned(),
+            part: format!("the manifest {reference}"),
         })
     }
 }

@@ -8,6 +8,7 @@ mod copy;
 mod delete;
 mod embedded;
 mod environment;
+mod index;
 mod manifests;
 mod retries;
 mod secrecy;
