@@ -1,20 +1,18 @@
-//! External images: their digests, asked for once a run.
+//! External images: their digests and platforms, asked for once a run.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
-
+use super::asked::Asked;
 use super::engine::Engine;
-use crate::model::Digest;
+use crate::model::{Digest, Platform};
 use crate::problem::Failure;
 use crate::registry::{Client, Credential, Credentials, ImageReference, Options, RegistryError};
 
-/// The digests of external images, each asked for once.
+/// The digests and platforms of external images, each asked for once.
 #[derive(Debug, Default)]
 pub struct ExternalImages {
-    known: Mutex<BTreeMap<String, Arc<OnceCell<Option<Pinned>>>>>,
+    pinned: Asked<Option<Pinned>>,
+    platforms: Asked<Vec<Platform>>,
     roots: Option<Vec<u8>>,
 }
 
@@ -40,16 +38,24 @@ impl ExternalImages {
     /// The image by digest, where its registry answers. An image that only the engine knows, or
     /// whose registry cannot be asked from here, is left as written: the engine has the last word.
     pub async fn pin(&self, name: &str) -> Option<Pinned> {
-        let cell = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(known.entry(name.to_owned()).or_default())
+        let asking = || pin(name, self.roots.clone());
+        self.pinned.once(name, asking).await
+    }
+
+    /// The platforms that an image is there for, by its pinned reference; none where its registry
+    /// does not answer, or the image does not state one.
+    pub async fn platforms(&self, pinned: &Pinned) -> Vec<Platform> {
+        let name = &pinned.reference;
+        let asking = || async {
+            platforms(name, self.roots.clone())
+                .await
+                .unwrap_or_default()
         };
-        let asked = cell.get_or_init(|| ask(name, self.roots.clone()));
-        asked.await.clone()
+        self.platforms.once(name, asking).await
     }
 }
 
-async fn ask(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Pinned> {
+async fn pin(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Pinned> {
     let image: ImageReference = name.parse().ok()?;
     if let Some(digest) = image.digest() {
         return Some(Pinned {
@@ -57,6 +63,25 @@ async fn ask(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Pinned> {
             digest: *digest,
         });
     }
+    let client = client(&image, extra_root_pem)?;
+    let tag = image.tag().unwrap_or("latest");
+    let digest = client.digest_of(image.repository(), tag).await.ok()??;
+    Some(Pinned {
+        reference: image.by_digest(&digest),
+        digest,
+    })
+}
+
+async fn platforms(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Vec<Platform>> {
+    let image: ImageReference = name.parse().ok()?;
+    let digest = image.digest()?.to_string();
+    let client = client(&image, extra_root_pem)?;
+    let offer = client.offer(image.repository(), &digest).await.ok()??;
+    Some(offer.platforms().cloned().collect())
+}
+
+/// A client of an image's registry that does not ask for long.
+fn client(image: &ImageReference, extra_root_pem: Option<Vec<u8>>) -> Option<Client> {
     let options = Options {
         connect_timeout: Duration::from_secs(4),
         idle_timeout: Duration::from_secs(10),
@@ -64,13 +89,7 @@ async fn ask(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Pinned> {
         extra_root_pem,
         ..Options::default()
     };
-    let client = Client::new(image.registry().ok()?, Credentials::Docker, options).ok()?;
-    let tag = image.tag().unwrap_or("latest");
-    let digest = client.digest_of(image.repository(), tag).await.ok()??;
-    Some(Pinned {
-        reference: image.by_digest(&digest),
-        digest,
-    })
+    Client::new(image.registry().ok()?, Credentials::Docker, options).ok()
 }
 
 /// Checks that the engine reaches a registry on this machine's loopback.

@@ -1,5 +1,5 @@
-//! The builder behind [`crate::execute`]: one image from the commit, built by the engine, pushed to
-//! the base.
+//! The builder behind [`crate::execute`]: one image from the commit, built by the engine for each
+//! of its platforms, and pushed to the base.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,22 +7,24 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::engine::{BuildEvent, Engine, EngineError, ImageBuild};
+use super::Context;
+use super::bases::{self, ProjectImages};
+use super::engine::{self, Engine, EngineError, ImageBuild};
 use super::external::{ExternalImages, host_of, login};
+use super::publish::milliseconds;
+use super::step::{Told, named};
 use super::tar::ContextStream;
-use super::{Context, engine};
-use crate::dockerfile::{Dockerfile, Image};
-use crate::event::{Phase, StepState};
+use crate::dockerfile::{Dockerfile, Image, Reference};
+use crate::event::Phase;
 use crate::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
 use crate::gather::{CommitFacts, ProjectUses, RELEASE_TAG_ARGUMENT, project_uses};
 use crate::git::Repository;
-use crate::ledger::{names, upkeep};
+use crate::ledger::names;
 use crate::manifest::{LayerCache, Project};
 use crate::mask::Secret;
-use crate::model::Digest;
+use crate::model::{Digest, Platform};
 use crate::problem::{Class, Failure, Problem};
-use crate::registry::manifest::OciManifest;
-use crate::registry::{Base, Client, Credential, RawManifest, RegistryError};
+use crate::registry::{Client, Credential, RegistryError};
 
 /// Builds images of one commit.
 pub struct ImageBuilder {
@@ -40,6 +42,8 @@ pub struct ImageBuilder {
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Digests of external images.
     pub external: ExternalImages,
+    /// The images of projects in the bases that are read.
+    pub images: ProjectImages,
     /// What stays in the engine.
     pub keep: Keep,
     /// The commit's time, RFC 3339, for labels.
@@ -78,10 +82,27 @@ impl Builder for ImageBuilder {
     }
 }
 
-enum Stopped {
+/// Why there is no image.
+pub(super) enum Stopped {
+    /// An immutable tag stands in the way.
     TagStands,
+    /// Anything else.
     Failure(Failure),
 }
+
+/// The image of one platform, in the engine's store.
+pub(super) struct Part {
+    pub(super) platform: Platform,
+    /// What it was built by.
+    pub(super) request: ImageBuild,
+    /// What it was built from.
+    pub(super) source: Source,
+    /// The engine's name of it.
+    pub(super) image: String,
+}
+
+/// Who is told how a job goes.
+pub(super) type Listener<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 impl<E: Into<Failure>> From<E> for Stopped {
     fn from(error: E) -> Self {
@@ -90,16 +111,8 @@ impl<E: Into<Failure>> From<E> for Stopped {
 }
 
 impl ImageBuilder {
-    async fn build_and_push(
-        &self,
-        job: &Job,
-        progress: &(dyn Fn(Progress) + Send + Sync),
-    ) -> Result<Pushed, Stopped> {
+    async fn build_and_push(&self, job: &Job, progress: Listener<'_>) -> Result<Pushed, Stopped> {
         let project = self.project(job)?;
-        let platform = match project.platforms.as_slice() {
-            [platform] => platform.clone(),
-            _ => return Err(several_platforms(project).into()),
-        };
         let engine_platform = &self.engine.info().platform;
         let uses = project_uses(
             &self.repository,
@@ -111,44 +124,35 @@ impl ImageBuilder {
             class: Class::Usage,
             problems,
         })?;
-        let (dockerfile, external) = self.pinned_dockerfile(job, &uses).await?;
-        let context = Context::find(&self.repository, &self.facts, project)?;
-        let mut request = ImageBuild {
-            dockerfile: format!(".waybill-{}.Dockerfile", job.key.short()),
-            target: project.target.clone(),
-            args: self.arguments(job, project, &uses),
-            labels: self.labels(job),
-            platform,
-            cache_from: job.cache_from.clone(),
-            inline_cache: project.layer_cache != LayerCache::None,
-            no_cache: !job.use_engine_cache,
-            tag: format!("waybill-build/{}:{}", job.project, unique_tag()?),
-            secrets: self.secrets(project)?,
-            logins: self.logins(job, &uses).await?,
-        };
-        let source = Source {
-            repository: Arc::clone(&self.repository),
-            context: Arc::new(context),
-            name: request.dockerfile.clone(),
-            dockerfile: dockerfile.into(),
-        };
+        bases::check(job, &uses, &self.images, &self.external).await?;
+        for platform in &project.platforms {
+            self.engine.probe_platform(platform).await?;
+        }
+        let mut parts = Vec::new();
         let mut durations = BTreeMap::new();
         progress(Progress::Phase(Phase::Build));
-        let started = Instant::now();
-        let image = self.run(&request, &source, progress).await;
-        let image = image.map_err(|error| with_place(error, &source.dockerfile, &uses))?;
-        durations.insert("build".to_owned(), milliseconds(started));
-        progress(Progress::Phase(Phase::Push));
-        let started = Instant::now();
-        let digest = self.push(job, &image, &names::image(job.key)).await;
-        if digest.is_ok() && project.layer_cache == LayerCache::Stages {
-            self.push_stages(job, &uses, &mut request, &source, progress)
-                .await?;
-        }
-        durations.insert("push".to_owned(), milliseconds(started));
-        self.clean(job, &image, &request.tag).await;
+        let built = self
+            .build_parts(job, project, &uses, (&mut parts, &mut durations), progress)
+            .await;
+        let pushed = match built {
+            Ok(external) => {
+                progress(Progress::Phase(Phase::Push));
+                let stages = uses.dockerfile.stage_names().map(str::to_owned);
+                let stages: Vec<String> = match project.layer_cache {
+                    LayerCache::Stages => stages.collect(),
+                    _ => Vec::new(),
+                };
+                let image = self
+                    .publish(job, &parts, &stages, &mut durations, progress)
+                    .await;
+                image.map(|image| (image, external))
+            }
+            Err(stopped) => Err(stopped),
+        };
+        self.clean(job, &parts).await;
+        let (image, external) = pushed?;
         Ok(Pushed {
-            image: digest?,
+            image,
             external,
             durations,
             builder: format!(
@@ -156,6 +160,68 @@ impl ImageBuilder {
                 env!("CARGO_PKG_VERSION"),
                 self.engine.info().version
             ),
+        })
+    }
+
+    /// Builds the image for each platform, one after the other, and returns the external images
+    /// that went in. What was built is in `parts` in any case.
+    async fn build_parts(
+        &self,
+        job: &Job,
+        project: &Project,
+        uses: &ProjectUses,
+        (parts, durations): (&mut Vec<Part>, &mut BTreeMap<String, u64>),
+        progress: Listener<'_>,
+    ) -> Result<BTreeMap<String, Digest>, Stopped> {
+        let context = Arc::new(Context::find(&self.repository, &self.facts, project)?);
+        let mut all_external = BTreeMap::new();
+        for (platform, references) in &uses.by_platform {
+            let label = (uses.by_platform.len() > 1).then_some(platform);
+            let (dockerfile, external) = self.pinned_dockerfile(job, uses, references).await?;
+            all_external.extend(external);
+            let request = self.request(job, project, uses, platform).await?;
+            let source = Source {
+                repository: Arc::clone(&self.repository),
+                context: Arc::clone(&context),
+                name: request.dockerfile.clone(),
+                dockerfile: dockerfile.into(),
+            };
+            let started = Instant::now();
+            let image = self
+                .run(&request, &source, &Told::new(label, progress))
+                .await;
+            let image =
+                image.map_err(|error| with_place(error, label, &source.dockerfile, uses))?;
+            durations.insert(timed("build", label), milliseconds(started));
+            parts.push(Part {
+                platform: platform.clone(),
+                request,
+                source,
+                image,
+            });
+        }
+        Ok(all_external)
+    }
+
+    async fn request(
+        &self,
+        job: &Job,
+        project: &Project,
+        uses: &ProjectUses,
+        platform: &Platform,
+    ) -> Result<ImageBuild, Failure> {
+        Ok(ImageBuild {
+            dockerfile: format!(".waybill-{}.Dockerfile", job.key.short()),
+            target: project.target.clone(),
+            args: self.arguments(job, project, uses),
+            labels: self.labels(job),
+            platform: platform.clone(),
+            cache_from: job.cache_from.clone(),
+            inline_cache: project.layer_cache != LayerCache::None,
+            no_cache: !job.use_engine_cache,
+            tag: local_name(job)?,
+            secrets: self.secrets(project)?,
+            logins: self.logins(job, uses).await?,
         })
     }
 
@@ -176,17 +242,14 @@ impl ImageBuilder {
         &self,
         job: &Job,
         uses: &ProjectUses,
+        references: &[(Reference, Image)],
     ) -> Result<(Vec<u8>, BTreeMap<String, Digest>), Failure> {
         let mut replacements = Vec::new();
         let mut external = BTreeMap::new();
-        for (reference, image) in &uses.references {
+        for (reference, image) in references {
             match image {
                 Image::Project(name) => {
-                    let image = job.uses.get(name).ok_or_else(|| {
-                        let message = format!("the image of {name} is not there");
-                        let problem = Problem::error("dependency-missing", message);
-                        Failure::new(Class::Unreachable, problem)
-                    })?;
+                    let image = job.uses.get(name).ok_or_else(|| bases::missing(name))?;
                     replacements.push((reference, image.clone()));
                 }
                 Image::External(name) => {
@@ -273,7 +336,7 @@ impl ImageBuilder {
     ) -> Result<BTreeMap<String, Credential>, RegistryError> {
         let mut logins = BTreeMap::new();
         let own = self.client.base().host().to_owned();
-        let external = uses.references.iter().filter_map(|(_, image)| match image {
+        let external = uses.images().filter_map(|image| match image {
             Image::External(name) => Some(name),
             Image::Project(_) => None,
         });
@@ -287,119 +350,30 @@ impl ImageBuilder {
         Ok(logins)
     }
 
-    fn bases(&self) -> Vec<&Client> {
+    pub(super) fn bases(&self) -> Vec<&Client> {
         std::iter::once(&self.client)
             .chain(&self.upstream)
             .collect()
     }
 
-    async fn run(
+    /// Builds one image, and returns the engine's name of it.
+    pub(super) async fn run(
         &self,
         request: &ImageBuild,
         source: &Source,
-        progress: &(dyn Fn(Progress) + Send + Sync),
+        told: &Told<'_>,
     ) -> Result<String, EngineError> {
-        let steps = std::sync::Mutex::new(BTreeMap::new());
-        let listener = |event| {
-            let mut steps = steps
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(message) = translate(event, &mut steps) {
-                progress(message);
-            }
-        };
+        let listener = |event| told.event(event);
         Ok(self
             .engine
             .build(request, source.stream(), &listener)
             .await?
             .id)
     }
-
-    async fn push(&self, job: &Job, image: &str, tag: &str) -> Result<Digest, Stopped> {
-        let base: &Base = self.client.base();
-        let reference = base.tagged(&job.project, tag);
-        let repository = job.project.as_str();
-        self.client
-            .make_repository(repository, upkeep::of(repository))
-            .await?;
-        let login = login(&self.bases(), base.host()).await?;
-        self.engine.tag(image, &reference).await?;
-        self.client.await_push().await;
-        let pushed = self.engine.push(&reference, login.as_ref(), &|_| {}).await;
-        let _ = self.engine.remove(&reference).await;
-        match pushed {
-            Ok(digest) => Ok(digest),
-            Err(EngineError::PushFailed { message, .. }) if is_immutable(&message) => {
-                let standing = self.standing(job, image, tag).await?;
-                standing.ok_or(Stopped::TagStands)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The digest of what stands under a tag, if it is this very image of the engine's: registries
-    /// with immutable tags refuse that too.
-    async fn standing(
-        &self,
-        job: &Job,
-        image: &str,
-        tag: &str,
-    ) -> Result<Option<Digest>, RegistryError> {
-        let manifest = self.client.manifest(job.project.as_str(), tag).await?;
-        Ok(manifest
-            .filter(|manifest| is_image(manifest, image))
-            .map(|manifest| manifest.digest))
-    }
-
-    /// Pushes every named stage as a layer cache of its own; what they hold was built already.
-    async fn push_stages(
-        &self,
-        job: &Job,
-        uses: &ProjectUses,
-        request: &mut ImageBuild,
-        source: &Source,
-        progress: &(dyn Fn(Progress) + Send + Sync),
-    ) -> Result<(), Stopped> {
-        for stage in uses
-            .dockerfile
-            .stage_names()
-            .filter(|stage| !stage.starts_with('_'))
-        {
-            let Some(tag) = names::stage(job.key, stage) else {
-                continue;
-            };
-            request.target = Some(stage.to_owned());
-            request.no_cache = false;
-            request.tag = format!("waybill-build/{}:{}", job.project, unique_tag()?);
-            let image = self.run(request, source, progress).await?;
-            self.push(job, &image, &tag).await?;
-            let _ = self.engine.remove(&request.tag).await;
-        }
-        Ok(())
-    }
-
-    /// The local name of the build goes; with an embedded base one that lasts takes its place.
-    async fn clean(&self, job: &Job, image: &str, tag: &str) {
-        if self.keep == Keep::Image {
-            let name = format!("waybill/{}:{}", job.project, job.commit);
-            let _ = self.engine.tag(image, &name).await;
-        }
-        let _ = self.engine.remove(tag).await;
-    }
-}
-
-/// Whether a manifest is that of an engine's image, by its id: the digest of its configuration, or
-/// in newer engines of the manifest.
-fn is_image(manifest: &RawManifest, id: &str) -> bool {
-    let config = match manifest.parse() {
-        Some(OciManifest::Image(image)) => Some(image.config.digest),
-        _ => None,
-    };
-    manifest.digest.to_string() == id || config.as_deref() == Some(id)
 }
 
 /// What goes to the engine; sent once for each build.
-struct Source {
+pub(super) struct Source {
     repository: Arc<Repository>,
     context: Arc<Context>,
     /// The Dockerfile's name in the context, which nothing else there has.
@@ -420,7 +394,12 @@ impl Source {
 
 /// The failure that an engine's error is, with the place of the instruction that failed, where it
 /// can be told. `sent` is the Dockerfile that was built: its lines are those of the commit's.
-fn with_place(error: EngineError, sent: &[u8], uses: &ProjectUses) -> Failure {
+fn with_place(
+    error: EngineError,
+    label: Option<&Platform>,
+    sent: &[u8],
+    uses: &ProjectUses,
+) -> Failure {
     let place = match &error {
         EngineError::BuildFailed {
             step: Some(step), ..
@@ -429,76 +408,23 @@ fn with_place(error: EngineError, sent: &[u8], uses: &ProjectUses) -> Failure {
             .and_then(|sent| sent.location_of_step(step)),
         _ => None,
     };
-    let mut failure = Failure::from(error);
+    let mut failure = Failure::from(named(label, error));
     if let (Some(problem), Some(place)) = (failure.problems.first_mut(), place) {
         problem.location = Some(place);
     }
     failure
 }
 
-/// An engine's event as the executor's; `steps` holds the names of steps by id.
-fn translate(event: BuildEvent, steps: &mut BTreeMap<String, engine::Step>) -> Option<Progress> {
-    match event {
-        BuildEvent::Step(step) => {
-            let (name, state) = (step.name.clone(), state_of(&step));
-            let before = steps.insert(step.id.clone(), step);
-            // BuildKit tells of a step again for whatever changes about it.
-            let is_news = before.is_none_or(|before| state_of(&before) != state);
-            state
-                .filter(|_| is_news)
-                .map(|state| Progress::Step { name, state })
-        }
-        BuildEvent::Log { step, bytes, .. } => {
-            let name = steps
-                .get(&step)
-                .map_or_else(String::new, |step| step.name.clone());
-            Some(Progress::Output { step: name, bytes })
-        }
-        BuildEvent::Warning { message, line, .. } => {
-            let line = line.map(|line| format!(" (line {line} of the Dockerfile)"));
-            let message = format!("{message}{}", line.unwrap_or_default());
-            Some(Progress::Warning(Problem::warning("buildkit", message)))
-        }
-        BuildEvent::Upload { .. } | BuildEvent::Progress { .. } => None,
-    }
+/// The name of a duration: of the whole, or of one of several platforms.
+pub(super) fn timed(what: &str, label: Option<&Platform>) -> String {
+    label.map_or_else(|| what.to_owned(), |platform| format!("{what} {platform}"))
 }
 
-/// The state of a step; `None` before it began.
-const fn state_of(step: &engine::Step) -> Option<StepState> {
-    match (&step.error, step.cached, &step.completed, &step.started) {
-        (Some(_), ..) => Some(StepState::Failed),
-        (None, true, ..) => Some(StepState::Cached),
-        (None, false, Some(_), _) => Some(StepState::Done),
-        (None, false, None, Some(_)) => Some(StepState::Running),
-        (None, false, None, None) => None,
-    }
-}
-
-/// Whether a registry's words say that the tag stands and may not be moved.
-fn is_immutable(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    ["immutable", "tag_invalid", "tag invalid", "already exists"]
-        .iter()
-        .any(|words| message.contains(words))
-}
-
-fn several_platforms(project: &Project) -> Failure {
-    let platforms: Vec<String> = project.platforms.iter().map(ToString::to_string).collect();
-    let message = format!(
-        "{} asks for several platforms: {}",
-        project.name,
-        platforms.join(", ")
-    );
-    let problem = Problem::error("several-platforms", message)
-        .hint("this version builds one platform an image; declare a project for each");
-    Failure::new(Class::Usage, problem)
-}
-
-/// A tag that no other build of this engine has.
-fn unique_tag() -> Result<String, EngineError> {
-    engine::unique_id()
-}
-
-fn milliseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+/// A name in the engine that no other build has.
+pub(super) fn local_name(job: &Job) -> Result<String, EngineError> {
+    Ok(format!(
+        "waybill-build/{}:{}",
+        job.project,
+        engine::unique_id()?
+    ))
 }

@@ -43,19 +43,18 @@ pub struct LintInputs<'a> {
 /// `secret-in-build-arg`, `remote-frontend`, `onbuild-reference`.
 #[must_use]
 pub fn lint(inputs: &LintInputs<'_>) -> Vec<Problem> {
-    let platform = inputs
-        .project
-        .platforms
-        .first()
-        .cloned()
-        .unwrap_or_default();
-    let values = values(inputs.project, &platform);
     let mut problems = Vec::new();
     problems.extend(remote_frontend(inputs.dockerfile));
     problems.extend(secrets(inputs.dockerfile));
     problems.extend(triggers(inputs.dockerfile));
-    problems.extend(references(inputs, &values));
-    problems.extend(Context::new(inputs).lint(&values));
+    for platform in &inputs.project.platforms {
+        let values = values(inputs.project, platform);
+        let mut found = references(inputs, &values);
+        found.extend(Context::new(inputs).lint(&values));
+        // Most is the same for every platform, and said once.
+        found.retain(|problem| !problems.contains(problem));
+        problems.extend(found);
+    }
     problems.sort_by(|one, other| one.location.cmp(&other.location));
     let named = problems.into_iter();
     named

@@ -22,6 +22,7 @@ mod line;
 mod lint;
 mod mount;
 mod name;
+mod platform;
 mod reference;
 mod shell;
 mod step;
@@ -36,6 +37,7 @@ pub use ignore::{IgnoreError, IgnoreFile, IgnoreWalk};
 pub use instruction::{ContextSource, Declaration, Instruction, SourceKind, Text};
 pub use lint::{LintInputs, lint};
 pub use name::ImageName;
+pub use platform::WantedPlatform;
 pub use reference::{Place, Reference};
 pub use variables::Values;
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::problem::Location;
 
+use super::platform::{WantedPlatform, wanted_platform};
 use super::variables::{Scope, Values};
 use super::{Dockerfile, DockerfileError, Fault, FaultKind, Instruction, Stage, Text};
 
@@ -36,6 +37,10 @@ pub struct Reference {
     pub location: Location,
     /// Whether the engine needs the image to build the target.
     pub needed: bool,
+    /// The platform that the image is wanted for.
+    pub platform: WantedPlatform,
+    /// Whether the image that is built begins with it, at once or through stages.
+    pub begins: bool,
 }
 
 /// What a name in a Dockerfile stands for.
@@ -69,6 +74,7 @@ impl Dockerfile {
         let target = self.target(target)?;
         let resolved = Resolved::of(self, values);
         let needed = resolved.needed(target);
+        let first = resolved.first(target);
         let mut references = Vec::new();
         let mut faults = Vec::new();
         for (index, stage) in resolved.stages.into_iter().enumerate() {
@@ -76,6 +82,7 @@ impl Dockerfile {
             match stage.base {
                 Ok(Meaning::Image(reference)) => references.push(Reference {
                     needed,
+                    begins: index == first,
                     ..reference
                 }),
                 Err(fault) if needed => faults.push(fault),
@@ -135,7 +142,11 @@ impl Dockerfile {
         if text == SCRATCH {
             return Ok(Meaning::Scratch);
         }
-        Ok(self.image(Place::From, stage, &stage.base, text))
+        let mut image = self.image(Place::From, stage, &stage.base, text);
+        if let Some(written) = &stage.platform {
+            image.platform = wanted_platform(written, global);
+        }
+        Ok(Meaning::Image(image))
     }
 
     fn expanded_base(&self, stage: &Stage, global: &Scope) -> Result<String, Fault> {
@@ -194,12 +205,12 @@ impl Dockerfile {
         match self.stage_named(&from.text.to_lowercase()) {
             Some(index) => Meaning::Stage(index),
             None if from.text == SCRATCH => Meaning::Scratch,
-            None => self.image(place, stage, from, from.text.clone()),
+            None => Meaning::Image(self.image(place, stage, from, from.text.clone())),
         }
     }
 
-    fn image(&self, place: Place, stage: &Stage, written: &Text, text: String) -> Meaning {
-        Meaning::Image(Reference {
+    fn image(&self, place: Place, stage: &Stage, written: &Text, text: String) -> Reference {
+        Reference {
             place,
             stage: stage.index,
             span: written.span.clone(),
@@ -207,7 +218,9 @@ impl Dockerfile {
             text,
             location: self.location_of(&written.span),
             needed: false,
-        })
+            platform: WantedPlatform::Target,
+            begins: false,
+        }
     }
 }
 
@@ -232,6 +245,20 @@ impl Resolved {
         Self {
             stages: stages.collect(),
         }
+    }
+
+    /// The stage that a target begins with: through the stages that `FROM` names, itself if none.
+    fn first(&self, target: usize) -> usize {
+        let mut first = target;
+        // `FROM` names only earlier stages.
+        while let Some(ResolvedStage {
+            base: Ok(Meaning::Stage(base)),
+            ..
+        }) = self.stages.get(first)
+        {
+            first = *base;
+        }
+        first
     }
 
     /// The stages that a target needs, itself included.

@@ -14,21 +14,27 @@ use crate::problem::{Diagnose as _, Problem};
 pub struct ProjectUses {
     /// The Dockerfile.
     pub dockerfile: Dockerfile,
-    /// The references that the build needs, and what they name.
-    pub references: Vec<(Reference, Image)>,
+    /// For each platform of the project, in their order: the references that its build needs, and
+    /// what they name. A name may hold the platform.
+    pub by_platform: Vec<(Platform, Vec<(Reference, Image)>)>,
 }
 
 impl ProjectUses {
-    /// The projects whose images go in.
+    /// The projects whose images go in, for whatever platform.
     #[must_use]
     pub fn projects(&self) -> BTreeSet<ProjectName> {
-        let images = self.references.iter().map(|(_, image)| image);
-        images
+        self.images()
             .filter_map(|image| match image {
                 Image::Project(name) => Some(name.clone()),
                 Image::External(_) => None,
             })
             .collect()
+    }
+
+    /// Every image that the builds need, some more than once.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        let references = self.by_platform.iter().flat_map(|(_, found)| found);
+        references.map(|(_, image)| image)
     }
 }
 
@@ -71,16 +77,47 @@ fn read_uses(
     engine_platform: Option<&Platform>,
 ) -> Result<ProjectUses, Vec<Problem>> {
     let dockerfile = Dockerfile::parse(path, bytes).map_err(|error| error.problems())?;
-    let platform = project.platforms.first().cloned().unwrap_or_default();
-    let values = Values {
-        build_args: &project.build_args,
-        platform: &platform,
-        engine_platform,
-    };
-    let references = dockerfile
-        .references(&values, project.target.as_deref())
-        .map_err(|error| error.problems())?;
     let rules = ReferenceRules::new(&facts.manifest, facts.graph.all_dependencies(&project.name));
+    let mut by_platform = Vec::new();
+    let mut problems = Vec::new();
+    for platform in &project.platforms {
+        let values = Values {
+            build_args: &project.build_args,
+            platform,
+            engine_platform,
+        };
+        let found = read_references(&dockerfile, &values, project.target.as_deref(), &rules);
+        match found {
+            Ok(found) => by_platform.push((platform.clone(), found)),
+            // Most are wrong for every platform, and told once.
+            Err(found) => {
+                for problem in found {
+                    if !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
+                }
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(ProjectUses {
+            dockerfile,
+            by_platform,
+        })
+    } else {
+        Err(problems)
+    }
+}
+
+fn read_references(
+    dockerfile: &Dockerfile,
+    values: &Values<'_>,
+    target: Option<&str>,
+    rules: &ReferenceRules,
+) -> Result<Vec<(Reference, Image)>, Vec<Problem>> {
+    let references = dockerfile
+        .references(values, target)
+        .map_err(|error| error.problems())?;
     let mut found = Vec::new();
     let mut problems = Vec::new();
     for reference in references.into_iter().filter(|reference| reference.needed) {
@@ -90,10 +127,7 @@ fn read_uses(
         }
     }
     if problems.is_empty() {
-        Ok(ProjectUses {
-            dockerfile,
-            references: found,
-        })
+        Ok(found)
     } else {
         Err(problems)
     }

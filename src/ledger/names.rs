@@ -1,6 +1,6 @@
 //! The names of everything that waybill keeps in a registry (design, section 4).
 
-use crate::model::{CommitId, Key};
+use crate::model::{CommitId, Key, Platform};
 
 /// The repository of the records of builds, below the base.
 pub const LEDGER: &str = "waybill-ledger";
@@ -43,6 +43,14 @@ pub fn stage(key: Key, stage: &str) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let tag = format!("stage-{key}-{}", stage.to_ascii_lowercase());
     (stage.bytes().all(fits) && tag.len() <= 128).then_some(tag)
+}
+
+/// The tag of one platform's image of those that stand together under `tag`, the image's or a
+/// stage's. An engine pushes only under a tag; one that moves from platform to platform would be
+/// refused where tags are immutable, and would name a part as if it were the whole meanwhile.
+#[must_use]
+pub fn of_platform(tag: &str, platform: &Platform) -> String {
+    format!("{tag}-{}", platform.to_string().replace('/', "-"))
 }
 
 /// The tag of the record of a build.

@@ -18,6 +18,7 @@ mod first_steps;
 mod front;
 mod git;
 mod plan_if;
+mod platforms;
 mod program;
 mod registry;
 mod repo;

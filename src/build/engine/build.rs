@@ -175,7 +175,7 @@ impl Engine {
         let built = built.map(|image| image.platform);
         if built
             .as_ref()
-            .is_some_and(|built| is_same(built, &request.platform))
+            .is_some_and(|built| built.is_for(&request.platform))
         {
             return Ok(());
         }
@@ -185,15 +185,6 @@ impl Engine {
             built: built.map_or_else(|| "no platform".to_owned(), |built| built.to_string()),
         })
     }
-}
-
-/// Whether an image of platform `built` is what was asked for; a variant counts where both state
-/// one.
-fn is_same(built: &Platform, asked: &Platform) -> bool {
-    let variants = built.variant.as_ref().zip(asked.variant.as_ref());
-    built.os == asked.os
-        && built.architecture == asked.architecture
-        && variants.is_none_or(|(built, asked)| built == asked)
 }
 
 /// The context as a request's body. A failure breaks the request off and goes to `failed`.

@@ -49,7 +49,8 @@ impl Engine {
         let request = request(platform)?;
         match self.solve(&request, context, &|_| ()).await {
             Ok(_) => {
-                self.remove(&request.tag).await?;
+                // Every probe makes the same image, and another process may be removing it now.
+                let _ = self.remove(&request.tag).await;
                 Ok(Ok(()))
             }
             Err(EngineError::BuildFailed { message, .. }) => Ok(Err(message)),

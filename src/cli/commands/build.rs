@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::engine::Engine;
-use crate::build::{ExternalImages, ImageBuilder, Keep, check_reach};
+use crate::build::{ExternalImages, ImageBuilder, Keep, ProjectImages, check_reach};
 use crate::cli::args::{BuildArgs, Global};
 use crate::cli::plan_file;
 use crate::cli::render::progress::Progress;
@@ -127,6 +127,10 @@ async fn build(
     let upstream = bases.bases.upstream.as_ref();
     check_reach(&engine, &client).await?;
     let masked = Secrets::new(secrets.values().cloned());
+    let clients = bases
+        .bases
+        .places()
+        .map(|(_, ledger)| ledger.client().clone());
     let plan = planning.plan;
     let created = timestamp(planning.facts.commit.time);
     let builder = ImageBuilder {
@@ -137,6 +141,7 @@ async fn build(
         upstream: upstream.map(|ledger| ledger.client().clone()),
         secrets,
         external: ExternalImages::new(session.settings.roots.clone()),
+        images: ProjectImages::new(clients.collect()),
         keep: if bases.is_embedded() {
             Keep::Image
         } else {

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::commit::{Source, facts_problems};
 use super::files::{Files, read_manifest};
-use crate::dockerfile::{Dockerfile, IgnoreFile, Image, LintInputs, ReferenceRules, Values, lint};
+use crate::dockerfile::{
+    Dockerfile, IgnoreFile, Image, LintInputs, Reference, ReferenceRules, Values, lint,
+};
 use crate::git::{GitError, Repository};
 use crate::graph::{Edges, Graph};
 use crate::key::{FactsError, Matcher, ProjectFacts, project_facts};
@@ -280,7 +282,10 @@ impl<'a, F: Files> Checker<'a, F> {
             },
             rules: &rules,
         }));
-        Ok((used_projects(&dockerfile, project, &rules), problems))
+        let (used, found) = used_projects(self.manifest, &dockerfile, project, &rules);
+        let found = found.into_iter();
+        problems.extend(found.map(|problem| problem.project(&project.name)));
+        Ok((used, problems))
     }
 
     /// The ignore file in force; one that cannot be read ignores nothing, and is a problem.
@@ -303,25 +308,48 @@ impl<'a, F: Files> Checker<'a, F> {
     }
 }
 
-/// The projects that the needed references name; what is wrong with the others is a lint's to say.
+/// The projects that the needed references name, and what there is to say about their platforms;
+/// what is wrong with the others is a lint's to say.
 fn used_projects(
+    manifest: &Manifest,
     dockerfile: &Dockerfile,
     project: &Project,
     rules: &ReferenceRules,
-) -> BTreeSet<ProjectName> {
-    let platform = project.platforms.first().cloned().unwrap_or_default();
-    let values = Values {
-        build_args: &project.build_args,
-        platform: &platform,
-        engine_platform: Some(&platform),
-    };
-    let references = dockerfile.references(&values, project.target.as_deref());
-    let references = references.unwrap_or_default();
-    let needed = references.iter().filter(|reference| reference.needed);
-    needed
-        .filter_map(|reference| match rules.classify(reference) {
-            Ok(Image::Project(name)) => Some(name),
-            Ok(Image::External(_)) | Err(_) => None,
-        })
-        .collect()
+) -> (BTreeSet<ProjectName>, Vec<Problem>) {
+    let mut used = BTreeSet::new();
+    let mut problems = Vec::new();
+    for platform in &project.platforms {
+        let needed = |engine_platform| {
+            let values = Values {
+                build_args: &project.build_args,
+                platform,
+                engine_platform,
+            };
+            let found = dockerfile.references(&values, project.target.as_deref());
+            let found = found.unwrap_or_default().into_iter();
+            found.filter(|reference| reference.needed)
+        };
+        used.extend(needed(Some(platform)).filter_map(|reference| named(rules, &reference)));
+        // Which platform is the engine's cannot be told here: what is wanted for it is left out.
+        for reference in needed(None) {
+            let Ok(image) = rules.classify(&reference) else {
+                continue;
+            };
+            let offered = match &image {
+                Image::Project(name) => manifest.projects.get(name),
+                Image::External(_) => None,
+            };
+            let offered = offered.map(|used| used.platforms.as_slice());
+            problems.extend(reference.platform_problem(&image, platform, offered));
+        }
+    }
+    (used, problems)
+}
+
+/// The project that a reference names.
+fn named(rules: &ReferenceRules, reference: &Reference) -> Option<ProjectName> {
+    match rules.classify(reference) {
+        Ok(Image::Project(name)) => Some(name),
+        Ok(Image::External(_)) | Err(_) => None,
+    }
 }

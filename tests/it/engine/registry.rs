@@ -1,5 +1,6 @@
 //! Pushing to a registry, pulling from it, and using the layer cache in it.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -8,7 +9,7 @@ use waybill::build::engine::BuildEvent;
 use waybill::build::tar::ContextStream;
 use waybill::model::Platform;
 use waybill::problem::{Class, Diagnose};
-use waybill::registry::{Credential, Secret};
+use waybill::registry::{Client, Credential, Credentials, Options, Put, Secret};
 
 use super::{Tag, build, context, docker, engine, nothing_more, wait_for};
 use crate::front::{Fault, Front, Rule, Seen};
@@ -292,6 +293,49 @@ async fn an_inline_cache_is_exported_and_used() {
     let (result, _, events) = build(&engine, &request, context(&dockerfile, nothing_more)).await;
     result.unwrap();
     assert!(cached(&events), "{events:#?}");
+}
+
+#[tokio::test]
+async fn an_inline_cache_is_found_through_an_index() {
+    let (engine, registry) = (engine().await, Registry::start(false).await);
+    let mark = Tag::new().0.replace(':', "-");
+    let dockerfile = format!("RUN /bin/busybox date > /{mark}\n");
+    let platforms: [Platform; 2] = ["linux/386", "linux/amd64"].map(|name| name.parse().unwrap());
+    let request = |platform: &Platform, tag: &Tag| {
+        let mut request = tag.build();
+        request.platform = platform.clone();
+        (request.no_cache, request.inline_cache) = (false, true);
+        request
+    };
+    let mut images = BTreeMap::new();
+    for platform in &platforms {
+        let tag = Tag::new();
+        let request = request(platform, &tag);
+        let built = build(&engine, &request, context(&dockerfile, nothing_more)).await;
+        built.0.unwrap();
+        let architecture = &platform.architecture;
+        let remote = Tag(format!("{}/cached:{architecture}", registry.host));
+        engine.tag(&tag.0, &remote.0).await.unwrap();
+        let digest = engine.push(&remote.0, None, &|_| ()).await.unwrap();
+        images.insert(platform.clone(), digest);
+    }
+    let base = registry.host.parse().unwrap();
+    let client = Client::new(base, Credentials::Anonymous, Options::default()).unwrap();
+    let put = client.put_index("cached", "all", &images).await.unwrap();
+    let Put::Done(index) = put else {
+        panic!("{put:?}");
+    };
+    for platform in &platforms {
+        forget_step(&mark);
+        let tag = Tag::new();
+        let mut request = request(platform, &tag);
+        request.cache_from = vec![format!("{}/cached@{index}", registry.host)];
+        let (result, _, events) =
+            build(&engine, &request, context(&dockerfile, nothing_more)).await;
+        result.unwrap();
+        let is_cached = |event: &BuildEvent| matches!(event, BuildEvent::Step(step) if step.cached && step.name.contains(&mark));
+        assert!(events.iter().any(is_cached), "{platform}: {events:#?}");
+    }
 }
 
 /// Removes the steps whose command holds `mark` from the engine's own build cache.
