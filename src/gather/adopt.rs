@@ -14,7 +14,7 @@ use crate::ledger::{Bases, Ledger, names};
 use crate::model::{CommitId, Digest, Key, Platform, ProjectName};
 use crate::plan::{Candidate, Place, Refusal};
 use crate::problem::Failure;
-use crate::registry::ImageConfig;
+use crate::registry::{Client, ImageConfig, Offer};
 
 pub(super) struct Search<'a> {
     pub(super) repository: &'a Repository,
@@ -119,7 +119,12 @@ impl Search<'_> {
         let Some(image) = client.image_config(name.as_str(), &tag).await? else {
             return Ok(None);
         };
-        let fault = fault(&image, &platform_of(self.facts, name), key);
+        let wanted = platforms_of(self.facts, name);
+        let fault = if image.platform.is_some() {
+            fault(&image, &wanted, key)
+        } else {
+            index_fault(client, name, &image.digest, &wanted, key).await?
+        };
         let mut uses = BTreeMap::new();
         // What an image uses that is refused anyway is of no matter.
         for project in used.iter().filter(|_| fault.is_none()) {
@@ -147,13 +152,58 @@ impl Search<'_> {
     }
 }
 
-fn fault(image: &ImageConfig, wanted: &Platform, key: Key) -> Option<Refusal> {
-    if image.platform.as_ref() != Some(wanted) {
-        return Some(Refusal::Platform {
-            stated: image.platform.clone(),
-            wanted: wanted.clone(),
-        });
+/// What is wrong with an image of a single platform.
+fn fault(image: &ImageConfig, wanted: &[Platform], key: Key) -> Option<Refusal> {
+    let stated = image.platform.as_slice();
+    if stated != wanted {
+        return Some(other_platforms(stated, wanted));
     }
+    other_key(image, key)
+}
+
+/// What is wrong with an index: it must have one image for each platform, which states that
+/// platform itself; for other platforms it may have what it likes.
+async fn index_fault(
+    client: &Client,
+    name: &ProjectName,
+    digest: &Digest,
+    wanted: &[Platform],
+    key: Key,
+) -> Result<Option<Refusal>, Failure> {
+    let offer = client.offer(name.as_str(), &digest.to_string()).await?;
+    let stated: Vec<Platform> = offer.iter().flat_map(Offer::platforms).cloned().collect();
+    for platform in wanted {
+        let child = offer.as_ref().and_then(|offer| offer.image_for(platform));
+        let image = match child {
+            Some(child) => {
+                client
+                    .image_config(name.as_str(), &child.to_string())
+                    .await?
+            }
+            None => None,
+        };
+        let states = |image: &ImageConfig| {
+            let own = image.platform.as_ref();
+            own.is_some_and(|own| own.is_for(platform))
+        };
+        let Some(image) = image.filter(states) else {
+            return Ok(Some(other_platforms(&stated, wanted)));
+        };
+        if let Some(refusal) = other_key(&image, key) {
+            return Ok(Some(refusal));
+        }
+    }
+    Ok(None)
+}
+
+fn other_platforms(stated: &[Platform], wanted: &[Platform]) -> Refusal {
+    Refusal::Platform {
+        stated: stated.to_vec(),
+        wanted: wanted.to_vec(),
+    }
+}
+
+fn other_key(image: &ImageConfig, key: Key) -> Option<Refusal> {
     let label = image.labels.get(names::KEY_LABEL);
     let is_other = label.is_some_and(|label| *label != key.to_string());
     is_other.then_some(Refusal::OtherKey)
@@ -178,10 +228,8 @@ fn commits_of(
         .collect()
 }
 
-/// The platform that images of a project must have: one of several is as good as the others.
-fn platform_of(facts: &CommitFacts, name: &ProjectName) -> Platform {
+/// The platforms that images of a project must have.
+fn platforms_of(facts: &CommitFacts, name: &ProjectName) -> Vec<Platform> {
     let project = facts.manifest.projects.get(name);
-    project
-        .and_then(|project| project.platforms.first().cloned())
-        .unwrap_or_default()
+    project.map_or_else(Vec::new, |project| project.platforms.clone())
 }

@@ -82,10 +82,10 @@ impl Candidate {
 pub enum Refusal {
     /// It is for another platform.
     Platform {
-        /// The one that it states; `None` where it states none, or several.
-        stated: Option<Platform>,
-        /// The one that is asked for.
-        wanted: Platform,
+        /// Those that it states.
+        stated: Vec<Platform>,
+        /// Those that are asked for.
+        wanted: Vec<Platform>,
     },
     /// It carries the label of another key.
     OtherKey,
@@ -107,17 +107,14 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Platform {
-                stated: Some(stated),
-                wanted,
-            } => write!(f, "its image is for {stated}, and {wanted} is wanted"),
-            Self::Platform {
-                stated: None,
-                wanted,
-            } => write!(
-                f,
-                "its image does not state one platform, and {wanted} is wanted"
-            ),
+            Self::Platform { stated, wanted } => {
+                match stated.as_slice() {
+                    [] => f.write_str("its image states no platform")?,
+                    stated => write!(f, "its image is for {}", Platform::list(stated))?,
+                }
+                let are = if wanted.len() > 1 { "are" } else { "is" };
+                write!(f, ", and {} {are} wanted", Platform::list(wanted))
+            }
             Self::OtherKey => f.write_str("its image carries the label of another key"),
             Self::UsedIsBuilt { project } => {
                 write!(f, "its image uses that of {project}, which is built")

@@ -154,6 +154,71 @@ fn an_image_for_another_platform_is_refused() {
 }
 
 #[test]
+fn of_several_platforms_an_index_must_have_every_one() {
+    let town = Town::new();
+    let several = PROJECTS.replace(
+        r#""doc": {"buildDir": "doc""#,
+        r#""doc": {"multiarch": "buildx", "buildDir": "doc""#,
+    );
+    town.repo
+        .write("build_manifest.json", format!("{{{several}}}"));
+    let first = town.commit();
+    let image = |architecture, key: Option<&str>| Image {
+        content: 1,
+        architecture,
+        key: key.map(str::to_owned),
+    };
+    let (amd, arm) = (image("amd64", None), image("arm64", None));
+    let adopted = |images: &[Image]| {
+        let images_of = &town.registry.images;
+        images_of.put_index("acme/doc", &names::alias(first), images);
+        town.adopted(&request(first), &[first])
+    };
+    town.put("doc", first, &amd);
+    assert_eq!(town.adopted(&request(first), &[first]), "");
+    assert_eq!(
+        refused(&town, "doc", first),
+        "its image is for linux/amd64, and linux/amd64, linux/arm64 are wanted"
+    );
+    assert_eq!(adopted(&[arm.clone(), amd.clone()]), "doc@0");
+    assert_eq!(adopted(&[arm.clone(), image("s390x", None)]), "");
+    assert_eq!(
+        refused(&town, "doc", first),
+        "its image is for linux/arm64, linux/s390x, and linux/amd64, linux/arm64 are wanted"
+    );
+    let more = [image("s390x", None), arm.clone(), amd.clone()];
+    assert_eq!(adopted(&more), "doc@0", "others may stand beside");
+    let other_key = image("arm64", Some(&"0".repeat(64)));
+    assert_eq!(adopted(&[amd, other_key]), "");
+    assert_eq!(
+        refused(&town, "doc", first),
+        "its image carries the label of another key"
+    );
+    assert_eq!(adopted(&[]), "");
+    assert_eq!(
+        refused(&town, "doc", first),
+        "its image states no platform, and linux/amd64, linux/arm64 are wanted"
+    );
+}
+
+#[test]
+fn an_index_is_right_for_one_platform_too() {
+    let town = Town::new();
+    let first = town.commit();
+    let image = |architecture| Image {
+        content: 1,
+        architecture,
+        key: None,
+    };
+    let tag = names::alias(first);
+    let images = &town.registry.images;
+    images.put_index("acme/web", &tag, &[image("amd64"), image("arm64")]);
+    images.put_index("acme/doc", &tag, &[image("arm64")]);
+    town.tag("base", first, 1);
+    assert_eq!(town.adopted(&request(first), &[first]), "base@0 web@0");
+}
+
+#[test]
 fn an_image_of_another_key_is_refused_and_one_of_this_key_is_not() {
     let town = Town::new();
     let first = town.commit();

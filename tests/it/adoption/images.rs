@@ -93,6 +93,31 @@ impl Images {
         content.tag(repository, tag, image.digest());
     }
 
+    /// Puts an index of images under a tag, each for its own platform.
+    pub(super) fn put_index(&self, repository: &str, tag: &str, images: &[Image]) {
+        let entries = images.iter().map(|image| {
+            serde_json::json!({
+                "mediaType": MANIFEST,
+                "digest": image.digest().to_string(),
+                "size": image.manifest().len(),
+                "platform": {"os": "linux", "architecture": image.architecture},
+            })
+        });
+        let index = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": entries.collect::<Vec<_>>(),
+        });
+        for image in images {
+            self.put(repository, "child", image);
+        }
+        let index = index.to_string();
+        let digest = Digest::of(index.as_bytes());
+        let mut content = self.content();
+        content.bytes.insert(digest, index.into());
+        content.tag(repository, tag, digest);
+    }
+
     /// Lists a tag that leads nowhere.
     pub(super) fn put_lost(&self, repository: &str, tag: &str) {
         let mut content = self.content();
