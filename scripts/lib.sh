@@ -228,6 +228,58 @@ open_engine_socket() {
     as_root setfacl -m "u:$(id -u):rw" "$socket"
 }
 
+# need_emulation: what builds for linux/arm64 need on a machine of another kind: qemu registered with
+# the kernel, and a busybox for arm64 to make images of, at $TARGET/tools/busybox-arm64. Where the
+# kernel does not allow it, that is said, and the tests see only that waybill refuses such builds.
+need_emulation() {
+    local registered=/proc/sys/fs/binfmt_misc
+    if [ "$(platform)" != debian ]; then
+        say "no emulation of arm64 is set up here (only on Debian): tests see only its refusal"
+        return 0
+    fi
+    if ! [ -e "$registered/register" ] &&
+        ! as_root mount -t binfmt_misc binfmt_misc "$registered" 2>/dev/null; then
+        say "no emulation of arm64 here (binfmt_misc cannot be mounted): tests see only its refusal"
+        return 0
+    fi
+    if ! [ -e "$registered/qemu-aarch64" ]; then
+        need qemu-aarch64-static=qemu-user-static update-binfmts=binfmt-support
+        as_root update-binfmts --enable qemu-aarch64 >/dev/null 2>&1 || true
+    fi
+    if ! [ -e "$registered/qemu-aarch64" ]; then
+        say "no emulation of arm64 here (the kernel does not take it): tests see only its refusal"
+        return 0
+    fi
+    [ -x "$TARGET/tools/busybox-arm64" ] || fetch_busybox_arm64
+}
+
+# fetch_busybox_arm64: out of Debian's package, which is not installed. The architecture is known to
+# dpkg only meanwhile, unless it was before.
+fetch_busybox_arm64() {
+    local directory known
+    directory="$(temporary_directory busybox)"
+    known="$(dpkg --print-foreign-architectures)"
+    as_root dpkg --add-architecture arm64
+    (
+        cd "$directory"
+        if ! apt-get download --quiet busybox-static:arm64 >apt.log 2>&1; then
+            as_root apt-get -o DPkg::Lock::Timeout=120 update >apt.log 2>&1 &&
+                apt-get download --quiet busybox-static:arm64 >>apt.log 2>&1
+        fi
+    ) || true
+    case $'\n'"$known"$'\n' in
+        *$'\n'arm64$'\n'*) ;;
+        *) as_root dpkg --remove-architecture arm64 ;;
+    esac
+    if ! dpkg-deb --extract "$directory"/busybox-static_*_arm64.deb "$directory/root"; then
+        cat "$directory/apt.log" >&2
+        setup_error "apt-get could not fetch busybox-static for arm64"
+    fi
+    mkdir -p "$TARGET/tools"
+    install -m 755 "$(find "$directory/root" -path '*bin/busybox' -type f)" "$TARGET/tools/busybox-arm64"
+    rm -rf "$directory"
+}
+
 # need_python: Python 3 with what the scripts ask of it.
 need_python() { need python3=python3; }
 
