@@ -32,6 +32,45 @@ fn an_empty_commit_and_a_message_build_nothing() {
     assert_eq!(world.build().built(), NOTHING);
 }
 
+/// However many commits do not touch a project, it has the tags and records that it had.
+#[test]
+fn a_thousand_quiet_commits_add_no_tag_and_no_record() {
+    let world = built_shop();
+    let everything = || {
+        let ledger = ["waybill-ledger", "waybill-taints", "waybill-runs"];
+        let repositories = ALL.iter().chain(&ledger);
+        let tags = repositories.map(|name| world.block_on(world.client().tags(name)).unwrap());
+        tags.collect::<Vec<_>>()
+    };
+    let before = everything();
+    assert!(
+        before.iter().flatten().count() > ALL.len() * 2,
+        "{before:?}"
+    );
+    let head = world
+        .repo
+        .git(&["rev-parse", "--symbolic-full-name", "HEAD"]);
+    for _ in 0..10 {
+        let commit = |from: &str| {
+            format!(
+                "commit {}\ncommitter Ada <ada@example.com> 1700000000 +0000\ndata 5\nquiet\n{from}\n",
+                head.trim()
+            )
+        };
+        let first = commit(&format!("from {}^0", head.trim()));
+        let stream = first + &commit("").repeat(99);
+        world
+            .repo
+            .git_bytes(&["fast-import", "--quiet"], stream.as_bytes());
+        assert_eq!(world.build().built(), NOTHING);
+    }
+    assert_eq!(
+        world.repo.git(&["rev-list", "--count", "HEAD"]).trim(),
+        "1001"
+    );
+    assert_eq!(everything(), before);
+}
+
 #[test]
 fn a_revert_to_a_built_state_builds_nothing() {
     let world = built_shop();

@@ -155,6 +155,7 @@ impl Scene {
             Err(failure) => {
                 assert_eq!(failure.class, Class::Unreachable, "{name}: {failure:?}");
                 check_text(&format!("{failure:?}"));
+                report(&format!("{name}: {failure:?}"));
                 let codes = failure.problems.iter().map(|problem| problem.code);
                 return (codes.collect(), BTreeSet::new());
             }
@@ -164,6 +165,7 @@ impl Scene {
         for (project, (verdict, _)) in &done.report.verdicts {
             match verdict {
                 Verdict::Error { problem, class } => {
+                    report(&format!("{name}, {project}: {problem:?}"));
                     assert_eq!(*class, Class::Unreachable, "{name}, {project}: {problem:?}");
                     assert!(problem.hint.is_some(), "{name}: {problem:?}");
                     codes.insert(problem.code);
