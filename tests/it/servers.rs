@@ -1,6 +1,7 @@
 //! Servers that tests start for themselves: real registries, and certificates for them.
 
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -62,6 +63,15 @@ impl DockerRegistry {
         let _ = self.child.wait();
     }
 
+    /// Stops it as its keeper would: what is under way is finished. Killed, it leaves empty files
+    /// behind, which it answers for with errors for good.
+    pub(crate) fn stop(&mut self) {
+        let process = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &process]).status();
+        assert!(told.unwrap().success());
+        let _ = self.child.wait();
+    }
+
     /// Serves what it has again, at the same address.
     pub(crate) fn serve_again(&mut self) {
         self.kill();
@@ -98,7 +108,7 @@ fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> St
         "version: 0.1\n\
          log: {{level: error}}\n\
          storage:\n  delete: {{enabled: {}}}\n  filesystem: {{rootdirectory: {}}}\n\
-         http:\n  addr: {address}\n  secret: test\n",
+         http:\n  addr: {address}\n  secret: test\n  draintimeout: 5s\n",
         !setup.keeps_all,
         storage.display()
     );
@@ -237,12 +247,17 @@ fn openssl(directory: &Path, arguments: &str) {
     );
 }
 
-/// A loopback address that nothing listens on just now.
+/// A loopback address that nothing listens on just now. Its port is none that the system gives
+/// to whoever asks for any: tests that run at the same time do not get it in between.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    loop {
+        let random = RandomState::new().hash_one(std::process::id());
+        let port = 20_000 + u16::try_from(random % 12_000).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// A loopback address that refuses every connection for as long as this lives: it is taken, and

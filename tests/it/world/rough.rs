@@ -86,7 +86,7 @@ impl Registry {
 
     fn stop(&mut self) {
         match self {
-            Self::Docker(registry) => registry.kill(),
+            Self::Docker(registry) => registry.stop(),
             Self::Embedded {
                 runtime, server, ..
             } => {
