@@ -370,9 +370,8 @@ impl RegistryError {
                 "choose another tag, or delete the one that stands by the registry's own means"
                     .into()
             }
-            Self::NoPlatform { .. } => "build the image for the platform, or name a variant".into(),
-            Self::OtherPlatform { .. } => {
-                "look whether the base images exist for the platform that is asked for".into()
+            Self::NoPlatform { .. } | Self::OtherPlatform { .. } => {
+                "build the image for the platform, on a base that is there for it".into()
             }
             Self::InvalidBase { .. } => {
                 "write it as host[:port]/prefix, such as registry.example.com/acme, in lower case \
