@@ -290,21 +290,7 @@ impl RegistryError {
             Self::Unreachable { .. } => {
                 "check the registry's address and the network, then try again".into()
             }
-            Self::Refused { said, .. } if said.code.as_deref() == Some("NAME_UNKNOWN") => {
-                "create the repository, or have the registry create repositories on push".into()
-            }
-            Self::Refused { status: 404, .. } => {
-                "an absent image is told in the protocol's own words; this answer was not, so \
-                 check that the address is a registry's and that the prefix is right"
-                    .into()
-            }
-            Self::Refused { status: 403, .. } => {
-                "the registry forbids it: check the repository's access rules and limits".into()
-            }
-            Self::Refused { status, .. } if *status >= 500 => {
-                "the registry is in trouble; try again later".into()
-            }
-            Self::Refused { .. } => "check the repository's settings in the registry".into(),
+            Self::Refused { status, said, .. } => refused_hint(*status, said).into(),
             Self::Throttled { .. } => {
                 "wait and try again; a credential often raises the limit".into()
             }
@@ -387,6 +373,22 @@ impl RegistryError {
                     .into()
             }
         }
+    }
+}
+
+/// What helps against an answer of the protocol's.
+fn refused_hint(status: u16, said: &Said) -> &'static str {
+    match status {
+        _ if said.code.as_deref() == Some("NAME_UNKNOWN") => {
+            "create the repository, or have the registry create repositories on push"
+        }
+        404 => {
+            "an absent image is told in the protocol's own words; this answer was not, so check \
+             that the address is a registry's and that the prefix is right"
+        }
+        403 => "the registry forbids it: check the repository's access rules and limits",
+        500.. => "the registry is in trouble; try again later",
+        _ => "check the repository's settings in the registry",
     }
 }
 
