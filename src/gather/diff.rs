@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::commit::{CommitFacts, CommitOptions};
 use super::error::GatherError;
-use super::tell::{Told, tell};
-use crate::git::Repository;
+use super::tell::{Told, known, last_changes};
+use crate::git::{LastChange, Repository};
 use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, Edition, Known, names};
-use crate::model::{Change, CommitId, Digest, Key, ProjectName};
-use crate::plan::{Lookup, Side, inputs_changed};
+use crate::model::{CommitId, Digest, Key, ProjectName, Reason};
+use crate::plan::{Comparison, Lookup, Side};
 use crate::problem::Failure;
 
 /// One of the two: a commit as it is recorded, or one edition of its waybill.
@@ -70,25 +70,54 @@ pub async fn diff(
     second: &DiffSide,
 ) -> Result<Vec<DiffLine>, Failure> {
     let tainted = bases.tainted_keys().await?;
-    let comparison = Comparison {
-        repository,
-        before: Stood::find(repository, bases, options, first, &tainted).await?,
-        after: Stood::find(repository, bases, options, second, &tainted).await?,
-    };
-    let changes = repository.changes(
-        comparison.before.facts.commit.tree,
-        comparison.after.facts.commit.tree,
-    )?;
-    let names: BTreeSet<&ProjectName> = comparison
-        .before
+    let before = Stood::find(repository, bases, options, first, &tainted).await?;
+    let after = Stood::find(repository, bases, options, second, &tainted).await?;
+    let changes = repository.changes(before.facts.commit.tree, after.facts.commit.tree)?;
+    let names: BTreeSet<&ProjectName> = before
         .projects
         .keys()
-        .chain(comparison.after.projects.keys())
+        .chain(after.projects.keys())
         .collect();
-    let lines = names
-        .into_iter()
-        .map(|name| comparison.line(name, &changes));
-    lines.collect()
+    let mut comparison = Comparison::new(before.side(), after.side(), &changes, after.tainted());
+    let reasons: BTreeMap<&ProjectName, Reason> = names
+        .iter()
+        .filter(|name| kind(name, &before, &after) == DiffKind::Changed)
+        .map(|name| (*name, comparison.inputs_changed(name, first.commit)))
+        .collect();
+    let listed = reasons.values().flat_map(Reason::files);
+    let listed = listed.map(|file| file.path.as_str()).collect();
+    let last = last_changes(repository, first.commit, second.commit, &changes, &listed);
+    let last = known(last)?.unwrap_or_default();
+    let told = |reason: &Reason| Told {
+        reason: reason.clone(),
+        commit: Some(before.facts.commit.clone()),
+        last_changes: last_of(reason, &last),
+    };
+    let line = |name: &ProjectName| DiffLine {
+        name: name.clone(),
+        kind: kind(name, &before, &after),
+        before: before.image(name),
+        after: after.image(name),
+        told: reasons.get(name).map(told),
+    };
+    Ok(names.into_iter().map(line).collect())
+}
+
+fn kind(name: &ProjectName, before: &Stood, after: &Stood) -> DiffKind {
+    match (before.projects.get(name), after.projects.get(name)) {
+        (None, _) => DiffKind::Added,
+        (_, None) => DiffKind::Removed,
+        (Some(before), Some(after)) if before == after => DiffKind::Same,
+        _ => DiffKind::Changed,
+    }
+}
+
+/// Of the last changes those of a reason's own files.
+fn last_of(reason: &Reason, last: &BTreeMap<String, LastChange>) -> BTreeMap<String, LastChange> {
+    let files = reason.files().iter();
+    files
+        .filter_map(|file| Some((file.path.clone(), last.get(&file.path)?.clone())))
+        .collect()
 }
 
 /// A side with everything that is known of it.
@@ -136,6 +165,10 @@ impl Stood {
         tainted.map(|(name, _)| name.clone()).collect()
     }
 
+    fn image(&self, name: &ProjectName) -> Option<Digest> {
+        self.projects.get(name).and_then(|(_, image)| *image)
+    }
+
     fn side(&self) -> Side<'_> {
         Side {
             manifest: &self.facts.manifest,
@@ -171,48 +204,4 @@ async fn recorded(
         .iter()
         .map(|(name, key)| (name.clone(), (key.key, image(&key.key))))
         .collect())
-}
-
-struct Comparison<'a> {
-    repository: &'a Repository,
-    before: Stood,
-    after: Stood,
-}
-
-impl Comparison<'_> {
-    fn line(&self, name: &ProjectName, changes: &[Change]) -> Result<DiffLine, Failure> {
-        let (before, after) = (
-            self.before.projects.get(name),
-            self.after.projects.get(name),
-        );
-        let kind = match (before, after) {
-            (None, _) => DiffKind::Added,
-            (_, None) => DiffKind::Removed,
-            (Some(before), Some(after)) if before == after => DiffKind::Same,
-            _ => DiffKind::Changed,
-        };
-        let told = match kind {
-            DiffKind::Changed => Some(self.tell(name, changes)?),
-            _ => None,
-        };
-        Ok(DiffLine {
-            name: name.clone(),
-            kind,
-            before: before.and_then(|(_, image)| *image),
-            after: after.and_then(|(_, image)| *image),
-            told,
-        })
-    }
-
-    fn tell(&self, name: &ProjectName, changes: &[Change]) -> Result<Told, Failure> {
-        let reason = inputs_changed(
-            name,
-            self.before.facts.commit.id,
-            self.before.side(),
-            self.after.side(),
-            changes,
-            &self.after.tainted(),
-        );
-        tell(self.repository, &reason, self.after.facts.commit.id)
-    }
 }

@@ -13,7 +13,7 @@ use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, Known, names};
 use crate::manifest::LayerCache;
 use crate::model::{CommitId, Key, ProjectName, Reason};
-use crate::plan::{Found, Lookup, Refusal, Side, inputs_changed};
+use crate::plan::{Comparison, Found, Lookup, Refusal, Side};
 use crate::problem::{Class, Failure, Problem};
 
 pub(super) struct Explainer<'a> {
@@ -143,21 +143,22 @@ impl Explainer<'_> {
         let earlier = effective_keys(before.in_order(), |_, _, key| self.tainted.contains(&key));
         let tainted = self.keys.iter().filter(|(_, key)| !key.chain.is_empty());
         let tainted: BTreeSet<ProjectName> = tainted.map(|(name, _)| name.clone()).collect();
+        let then = Side {
+            manifest: &before.manifest,
+            projects: &before.projects,
+        };
+        let now = Side {
+            manifest: &self.facts.manifest,
+            projects: &self.facts.projects,
+        };
+        let mut comparison = Comparison::new(then, now, &changes, tainted);
         let mut explained = BTreeMap::new();
         for name in names {
             if let Some(explanation) = faulty(name, &before, &problems) {
                 explained.insert(name.clone(), explanation);
                 continue;
             }
-            let then = Side {
-                manifest: &before.manifest,
-                projects: &before.projects,
-            };
-            let now = Side {
-                manifest: &self.facts.manifest,
-                projects: &self.facts.projects,
-            };
-            let mut reason = inputs_changed(name, ancestor, then, now, &changes, &tainted);
+            let mut reason = comparison.inputs_changed(name, ancestor);
             let key = earlier.get(name).map(|key| key.key);
             if key.is_some() && key == self.keys.get(name).map(|key| key.key) {
                 self.tell_refusal(name, &mut reason);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::git::{Commit, GitError, LastChange, Repository};
-use crate::model::{CommitId, Reason, RepoPath};
+use crate::model::{Change, CommitId, Reason, RepoPath};
 use crate::problem::Failure;
 
 /// A reason with what the repository knows of the commits in it. What this clone lacks is left
@@ -30,7 +30,11 @@ pub(super) fn tell(
     let last = match (reason, &commit) {
         (Reason::InputsChanged { files, .. }, Some(ancestor)) => {
             let listed = files.iter().map(|file| file.path.as_str()).collect();
-            known(last_changes(repository, ancestor, at, &listed))?.unwrap_or_default()
+            let last = || {
+                let changes = repository.changes(ancestor.tree, repository.commit(at)?.tree)?;
+                last_changes(repository, ancestor.id, at, &changes, &listed)
+            };
+            known(last())?.unwrap_or_default()
         }
         _ => BTreeMap::new(),
     };
@@ -41,21 +45,22 @@ pub(super) fn tell(
     })
 }
 
-/// Who changed the listed paths last. Their text may stand for other bytes, so that the paths
-/// themselves are taken from what differs between the two commits.
-fn last_changes(
+/// Who changed the listed paths last, since `ancestor`. Their text may stand for other bytes, so
+/// that the paths themselves are taken from what differs between the two commits.
+pub(super) fn last_changes(
     repository: &Repository,
-    ancestor: &Commit,
+    ancestor: CommitId,
     at: CommitId,
+    changes: &[Change],
     listed: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, LastChange>, GitError> {
-    let changes = repository.changes(ancestor.tree, repository.commit(at)?.tree)?;
     let paths: Vec<RepoPath> = changes
-        .into_iter()
-        .map(|change| change.path)
+        .iter()
+        .map(|change| &change.path)
         .filter(|path| listed.contains(path.to_string().as_str()))
+        .cloned()
         .collect();
-    let found = repository.last_changes(at, Some(ancestor.id), &paths)?;
+    let found = repository.last_changes(at, Some(ancestor), &paths)?;
     Ok(found
         .into_iter()
         .map(|(path, change)| (path.to_string(), change))

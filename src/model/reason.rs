@@ -131,6 +131,15 @@ impl Reason {
         }
     }
 
+    /// The changed files that it lists.
+    #[must_use]
+    pub fn files(&self) -> &[ChangedFile] {
+        match self {
+            Self::InputsChanged { files, .. } => files,
+            _ => &[],
+        }
+    }
+
     /// The commit that it names: the ancestor compared with, the one that was built, or the one
     /// at which somebody spoke.
     #[must_use]

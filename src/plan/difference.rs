@@ -1,7 +1,7 @@
 //! What differs between two commits as far as one project is concerned: the explanation of a
 //! rebuild.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::key::{ProjectFacts, Recipe, Source};
 use crate::manifest::{Manifest, Pattern};
@@ -16,64 +16,157 @@ pub struct Side<'a> {
     pub projects: &'a BTreeMap<ProjectName, ProjectFacts>,
 }
 
-/// Why `project` is built now, given the nearest ancestor that was built and what changed in the
-/// tree since. `tainted` are the dependencies whose keys come from a taint now.
-#[must_use]
-pub fn inputs_changed(
-    project: &ProjectName,
-    ancestor: CommitId,
-    before: Side<'_>,
-    now: Side<'_>,
-    changes: &[Change],
-    tainted: &BTreeSet<ProjectName>,
-) -> Reason {
-    let routes = routes(project, now.manifest);
-    let mut files = Vec::new();
-    let mut files_total = 0;
-    let mut listed: BTreeSet<&[u8]> = BTreeSet::new();
-    for change in changes {
-        let Some((route, pattern)) = first_match(change, &routes, before, now) else {
-            continue;
-        };
-        files_total += 1;
-        listed.insert(change.path.as_bytes());
-        if files.len() < MAX_FILES {
-            let (path, pattern) = (change.path.to_string(), pattern.text().to_owned());
-            files.push(ChangedFile {
-                path,
-                pattern,
-                via: route.clone(),
-            });
+/// Two commits, as far as projects are concerned. What the patterns of one project match, and
+/// whether its own inputs differ, is found once, however many projects depend on it.
+pub struct Comparison<'a> {
+    before: Side<'a>,
+    now: Side<'a>,
+    /// What differs between the two trees.
+    changes: &'a [Change],
+    /// The projects whose keys come from a taint now.
+    tainted: BTreeSet<ProjectName>,
+    own: BTreeMap<&'a ProjectName, Own<'a>>,
+}
+
+/// What one project's own patterns and fields say of the two commits.
+struct Own<'a> {
+    /// The changes that its patterns match, by their number, with the pattern.
+    matches: Vec<(usize, &'a Pattern)>,
+    /// Whether anything but matched files differs.
+    differs: bool,
+}
+
+impl<'a> Comparison<'a> {
+    /// `changes` are what differs between the trees of the two, `tainted` the projects whose keys
+    /// come from a taint now.
+    #[must_use]
+    pub fn new(
+        before: Side<'a>,
+        now: Side<'a>,
+        changes: &'a [Change],
+        tainted: BTreeSet<ProjectName>,
+    ) -> Self {
+        Self {
+            before,
+            now,
+            changes,
+            tainted,
+            own: BTreeMap::new(),
         }
     }
-    let mut fields = Vec::new();
-    for route in &routes {
-        let Some(name) = route.last() else { continue };
-        let label = |field: &str| {
-            if name == project {
-                field.to_owned()
-            } else {
-                format!("{name}.{field}")
+
+    /// Why `project` is built now, given `ancestor`, the commit that it is compared with.
+    pub fn inputs_changed(&mut self, project: &ProjectName, ancestor: CommitId) -> Reason {
+        let routes = Routes::new(project, self.now.manifest);
+        let found = self.first_matches(&routes);
+        let listed: BTreeSet<&[u8]> = found
+            .keys()
+            .map(|number| self.changes[*number].path.as_bytes())
+            .collect();
+        let mut fields = Vec::new();
+        for name in routes.names() {
+            let label = |field: &str| {
+                if name == project {
+                    field.to_owned()
+                } else {
+                    format!("{name}.{field}")
+                }
+            };
+            fields.extend(self.fields_of(name, &listed).into_iter().map(label));
+            if name != project && self.tainted.contains(name) {
+                fields.push(label("taint"));
             }
-        };
-        let differing = fields_of(name, before, now, changes, &listed);
-        fields.extend(differing.into_iter().map(label));
-        if name != project && tainted.contains(name) {
-            fields.push(label("taint"));
+        }
+        let files = found.iter().take(MAX_FILES);
+        let files = files.map(|(number, (step, pattern))| ChangedFile {
+            path: self.changes[*number].path.to_string(),
+            pattern: pattern.text().to_owned(),
+            via: routes.to(*step),
+        });
+        Reason::InputsChanged {
+            ancestor,
+            files: files.collect(),
+            files_total: found.len(),
+            fields,
+            refused: None,
         }
     }
-    Reason::InputsChanged {
-        ancestor,
-        files,
-        files_total,
-        fields,
-        refused: None,
+
+    /// Each change that counts, by its number: for which step of the routes, and by which pattern.
+    fn first_matches(&mut self, routes: &Routes<'a>) -> BTreeMap<usize, (usize, &'a Pattern)> {
+        let mut found = BTreeMap::new();
+        for (step, name) in routes.names().enumerate() {
+            for (number, pattern) in &self.own(name).matches {
+                found.entry(*number).or_insert((step, *pattern));
+            }
+        }
+        found
     }
+
+    fn own(&mut self, name: &'a ProjectName) -> &Own<'a> {
+        let (before, now, changes) = (self.before, self.now, self.changes);
+        self.own
+            .entry(name)
+            .or_insert_with(|| Own::find(name, before, now, changes))
+    }
+
+    /// The fields of one project's own inputs that differ, other than files that are listed.
+    fn fields_of(&self, name: &ProjectName, listed: &BTreeSet<&[u8]>) -> Vec<&'static str> {
+        let Some(own) = self.own.get(name).filter(|own| own.differs) else {
+            return Vec::new();
+        };
+        let sides = (self.before.projects.get(name), self.now.projects.get(name));
+        let (Some(old), Some(new)) = sides else {
+            return vec!["project"];
+        };
+        let mut fields = recipe_fields(&old.inputs.recipe, &new.inputs.recipe, listed);
+        if old.inputs.epoch != new.inputs.epoch {
+            fields.push("epoch");
+        }
+        // The work tree's context may set two keys apart where nothing else does.
+        if old.inputs == new.inputs && new.own.is_of_work_tree() {
+            fields.push("worktree");
+        }
+        if old.inputs.sources != new.inputs.sources && own.matches.is_empty() {
+            fields.push("rebuildPatterns");
+        }
+        if dependencies(name, self.before) != dependencies(name, self.now) {
+            fields.push("dependencies");
+        }
+        fields
+    }
+}
+
+impl<'a> Own<'a> {
+    fn find(name: &ProjectName, before: Side<'a>, now: Side<'a>, changes: &[Change]) -> Self {
+        let matches = changes.iter().enumerate().filter_map(|(number, change)| {
+            let pattern = matching_pattern(change, name, now)
+                .or_else(|| matching_pattern(change, name, before))?;
+            Some((number, pattern))
+        });
+        let same = match (before.projects.get(name), now.projects.get(name)) {
+            (Some(old), Some(new)) => {
+                old.inputs == new.inputs
+                    && !new.own.is_of_work_tree()
+                    && dependencies(name, before) == dependencies(name, now)
+            }
+            _ => false,
+        };
+        Self {
+            matches: matches.collect(),
+            differs: !same,
+        }
+    }
+}
+
+fn dependencies<'a>(name: &ProjectName, side: Side<'a>) -> Option<&'a [ProjectName]> {
+    let project = side.manifest.projects.get(name)?;
+    Some(&project.dependencies)
 }
 
 /// The pattern of this project, or of `rebuildAll`, that a path matches.
 #[must_use]
-pub fn matching_pattern<'a>(
+pub(super) fn matching_pattern<'a>(
     change: &Change,
     name: &ProjectName,
     side: Side<'a>,
@@ -97,79 +190,52 @@ pub fn matching_pattern<'a>(
     own.or_else(|| side.manifest.rebuild_all.iter().find(matches))
 }
 
-/// From the project to each of its dependencies, itself first, by the shortest way; nearest first.
-pub(super) fn routes(project: &ProjectName, manifest: &Manifest) -> Vec<Vec<ProjectName>> {
-    let mut routes = Vec::new();
-    let mut seen = BTreeSet::from([project.clone()]);
-    let mut queue = VecDeque::from([vec![project.clone()]]);
-    while let Some(route) = queue.pop_front() {
-        let last = route.last().and_then(|name| manifest.projects.get(name));
-        for dependency in last
-            .map(|project| project.dependencies.as_slice())
-            .unwrap_or_default()
-        {
-            if seen.insert(dependency.clone()) {
-                let mut longer = route.clone();
-                longer.push(dependency.clone());
-                queue.push_back(longer);
+/// The shortest ways from a project to each of its dependencies: itself first, the nearest first.
+pub(super) struct Routes<'a>(Vec<Step<'a>>);
+
+/// A project, and the step before it; the first one comes after itself.
+struct Step<'a> {
+    name: &'a ProjectName,
+    after: usize,
+}
+
+impl<'a> Routes<'a> {
+    /// The routes from a project of the manifest; none from any other.
+    pub(super) fn new(project: &ProjectName, manifest: &'a Manifest) -> Self {
+        let Some((name, _)) = manifest.projects.get_key_value(project) else {
+            return Self(Vec::new());
+        };
+        let mut steps = vec![Step { name, after: 0 }];
+        let mut seen = BTreeSet::from([name]);
+        let mut next = 0;
+        while let Some(step) = steps.get(next) {
+            let reached = manifest.projects.get(step.name);
+            for name in reached.iter().flat_map(|project| &project.dependencies) {
+                if seen.insert(name) {
+                    steps.push(Step { name, after: next });
+                }
             }
+            next += 1;
         }
-        routes.push(route);
+        Self(steps)
     }
-    routes
-}
 
-fn first_match<'a>(
-    change: &Change,
-    routes: &'a [Vec<ProjectName>],
-    before: Side<'a>,
-    now: Side<'a>,
-) -> Option<(&'a Vec<ProjectName>, &'a Pattern)> {
-    routes.iter().find_map(|route| {
-        let name = route.last()?;
-        let pattern = matching_pattern(change, name, now)
-            .or_else(|| matching_pattern(change, name, before))?;
-        Some((route, pattern))
-    })
-}
+    /// The projects, in the order of the steps.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a ProjectName> {
+        self.0.iter().map(|step| step.name)
+    }
 
-/// The fields of one project's own inputs that differ, other than files that are listed.
-fn fields_of(
-    name: &ProjectName,
-    before: Side<'_>,
-    now: Side<'_>,
-    changes: &[Change],
-    listed: &BTreeSet<&[u8]>,
-) -> Vec<&'static str> {
-    let (Some(old), Some(new)) = (before.projects.get(name), now.projects.get(name)) else {
-        return vec!["project"];
-    };
-    let mut fields = recipe_fields(&old.inputs.recipe, &new.inputs.recipe, listed);
-    if old.inputs.epoch != new.inputs.epoch {
-        fields.push("epoch");
+    /// From the project to that of a step, both included.
+    pub(super) fn to(&self, step: usize) -> Vec<ProjectName> {
+        let mut way = vec![self.0[step].name.clone()];
+        let mut at = step;
+        while at != 0 {
+            at = self.0[at].after;
+            way.push(self.0[at].name.clone());
+        }
+        way.reverse();
+        way
     }
-    // The work tree's context may set two keys apart where nothing else does.
-    if old.inputs == new.inputs && new.own.is_of_work_tree() {
-        fields.push("worktree");
-    }
-    let explained = |change: &Change| {
-        let now = matching_pattern(change, name, now);
-        now.or_else(|| matching_pattern(change, name, before))
-            .is_some()
-    };
-    if old.inputs.sources != new.inputs.sources && !changes.iter().any(explained) {
-        fields.push("rebuildPatterns");
-    }
-    let dependencies = |side: Side<'_>| {
-        side.manifest
-            .projects
-            .get(name)
-            .map(|project| project.dependencies.clone())
-    };
-    if dependencies(before) != dependencies(now) {
-        fields.push("dependencies");
-    }
-    fields
 }
 
 fn recipe_fields(old: &Recipe, new: &Recipe, listed: &BTreeSet<&[u8]>) -> Vec<&'static str> {

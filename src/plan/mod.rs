@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use carried::{CarriedPlan, CarriedProject, CarriedStep};
 pub use decide::{Decision, Outcome, Reused, decide};
-pub use difference::{Side, inputs_changed, matching_pattern};
+pub use difference::{Comparison, Side};
 pub use directive::Rebuild;
 pub use facts::{Candidate, Facts, Found, Lookup, Place, Refusal};
 pub use gate::{State, states};

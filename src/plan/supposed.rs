@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::difference::{Side, matching_pattern, routes};
+use super::difference::{Routes, Side, matching_pattern};
 use crate::key::ProjectFacts;
 use crate::model::{Change, Entry, MAX_FILES, Mode, ObjectId, ProjectName, RepoPath};
 
@@ -55,7 +55,7 @@ pub fn if_changed(paths: &[Supposed], side: Side<'_>) -> BTreeMap<ProjectName, H
         if facts.dockerfile.is_none() && !changes.iter().any(is_new) {
             continue;
         }
-        let routes = routes(name, side.manifest);
+        let routes = Routes::new(name, side.manifest);
         let mut hits = Hits::default();
         for change in &changes {
             let Some((via, cause)) = first_cause(change, &routes, side) else {
@@ -94,11 +94,10 @@ fn change(supposed: &Supposed) -> Change {
 
 fn first_cause(
     change: &Change,
-    routes: &[Vec<ProjectName>],
+    routes: &Routes<'_>,
     side: Side<'_>,
 ) -> Option<(Vec<ProjectName>, Cause)> {
-    routes.iter().find_map(|route| {
-        let name = route.last()?;
+    routes.names().enumerate().find_map(|(step, name)| {
         let facts = side.projects.get(name)?;
         let cause = match matching_pattern(change, name, side) {
             Some(pattern) => Cause::Pattern(pattern.text().to_owned()),
@@ -106,7 +105,7 @@ fn first_cause(
                 Cause::Field(field(facts, &change.path).or_else(|| new_field(facts, side, change))?)
             }
         };
-        Some((route.clone(), cause))
+        Some((routes.to(step), cause))
     })
 }
 
