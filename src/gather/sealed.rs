@@ -11,7 +11,8 @@ use crate::problem::Failure;
 
 /// The most commits that are asked for a waybill.
 const MOST_COMMITS: usize = 100;
-/// How many are asked at once, unless one request can ask for more: what lies behind the nearest is asked for in vain.
+/// How many are asked at once, unless one request can ask for more: what lies behind the nearest is
+/// asked for in vain.
 const AT_ONCE: usize = 10;
 
 /// A sealed commit that a plan starts from.

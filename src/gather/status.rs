@@ -10,7 +10,7 @@ use super::request::PlanRequest;
 use crate::git::Repository;
 use crate::ledger::{Bases, Edition, FailedRecord, Release, Shipped, Standing};
 use crate::model::ProjectName;
-use crate::plan::{Action, State, states};
+use crate::plan::{Action, Place, State, states};
 use crate::problem::{Class, Failure, Problem};
 
 /// Where a commit stands.
@@ -21,6 +21,8 @@ pub struct Status {
     pub projects: BTreeMap<ProjectName, State>,
     /// The editions of its waybill, the first one first.
     pub editions: Vec<Edition>,
+    /// The base that they stand in.
+    pub sealed_in: Place,
 }
 
 impl Status {
@@ -34,13 +36,8 @@ impl Status {
     #[must_use]
     pub fn current(&self) -> Option<&Edition> {
         let now = self.release(None)?;
-        let same = |edition: &&Edition| {
-            let tag = edition.release.tag.clone();
-            edition
-                .release
-                .ships_the_same(&Release { tag, ..now.clone() })
-        };
-        self.editions.iter().rev().find(same)
+        let mut newest_first = self.editions.iter().rev();
+        newest_first.find(|edition| edition.release.ships_the_same(&now))
     }
 
     /// The waybill; `None` where something is still in the way.
@@ -86,14 +83,15 @@ pub async fn status(
     let failures = failures(bases, &planning).await?;
     let absent = &planning.facts.manifest.expect_absent;
     let projects = states(&planning.plan, &failures, absent);
-    let editions = match bases.sealed() {
-        Some((_, ledger)) => ledger.editions(request.commit).await?,
-        None => Vec::new(),
+    let (sealed_in, editions) = match bases.sealed() {
+        Some((place, ledger)) => (place, ledger.editions(request.commit).await?),
+        None => (Place::Registry, Vec::new()),
     };
     Ok(Status {
         planning,
         projects,
         editions,
+        sealed_in,
     })
 }
 

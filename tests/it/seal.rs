@@ -93,6 +93,8 @@ not sealed: 5 projects are in the way
     prints(&world, &["seal"], &commits, 0, &again);
     let status = format!("5 of 5 done at C1\nsealed TIME: {waybill}\n");
     prints(&world, &["status"], &commits, 0, &status);
+    // A tag that is in no key makes no other waybill.
+    prints(&world, &["seal", "--tag", "v1"], &commits, 0, &again);
     let document = document(&world, &["seal"]);
     assert_eq!(document["new"], false);
     assert_eq!(document["projects"].as_array().unwrap().len(), 5);
@@ -131,6 +133,9 @@ fn what_failed_or_is_tainted_keeps_the_gate_closed() {
             .map(|project| project["state"].as_str().unwrap().to_owned())
             .collect()
     };
+    let now = here(&world, &["status"]).out;
+    let expected = ", and no longer as it is now: 3 projects are in the way\n";
+    assert!(now.ends_with(expected), "{now}");
     assert_eq!(
         states(&status),
         ["missing", "tainted", "done", "done", "missing"]
@@ -325,6 +330,12 @@ fn the_upstream_s_waybill_serves_a_base_of_one_s_own() {
     let asked = front.log();
     let records = asked.iter().filter(|seen| seen.path.contains("v1-built-"));
     assert_eq!(records.count(), 0, "{asked:?}");
+    let (registry, upstream) = (laptop.registry.base(), trunk.registry.base());
+    let bases = ["--registry", &registry, "--upstream", &upstream];
+    let told = waybill(&laptop.repo, &[&["status"], &bases[..]].concat()).out;
+    let head = laptop.repo.head();
+    let waybill = format!("{upstream}/waybill-ledger:v1-release-{head}\n");
+    assert!(told.ends_with(&waybill), "{told}");
 }
 
 #[test]

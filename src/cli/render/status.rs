@@ -7,7 +7,7 @@ use super::plan::sentence;
 use crate::cli::output::{Output, Style, problem_json};
 use crate::cli::session::OpenBases;
 use crate::gather::Status;
-use crate::ledger::Release;
+use crate::ledger::{Edition, Release};
 use crate::model::ProjectName;
 use crate::plan::{Action, Place, State};
 use crate::problem::Problem;
@@ -23,7 +23,7 @@ pub(in crate::cli) fn document(status: &Status, bases: &OpenBases) -> Value {
         .iter()
         .map(|edition| {
             json!({
-                "waybill": bases.ledger_name(Place::Registry, &edition.tag),
+                "waybill": name(status, edition, bases),
                 "edition": edition.number,
                 "tag": edition.release.tag,
                 "created": edition.created,
@@ -145,18 +145,34 @@ fn summary(status: &Status, bases: &OpenBases) -> String {
     let count = status.projects.len();
     let mut text = format!("{done} of {count} done at {at}\n");
     let blocked = status.blockers().count();
-    text.push_str(&match (status.current(), blocked) {
-        (Some(edition), _) => format!(
-            "sealed {}: {}\n",
-            edition.created,
-            bases.ledger_name(Place::Registry, &edition.tag)
-        ),
-        (None, 0) if bases.bases.registry.marker().upstream => {
-            "never sealed: this base has an upstream\n".to_owned()
+    let next = match blocked {
+        0 if bases.bases.registry.marker().upstream => {
+            "nothing ever is in a base with an upstream".to_owned()
         }
-        (None, 0) => "not sealed: `waybill seal` seals it\n".to_owned(),
-        (None, 1) => "not sealed: 1 project is in the way\n".to_owned(),
-        (None, many) => format!("not sealed: {many} projects are in the way\n"),
-    });
+        0 => "`waybill seal` seals it".to_owned(),
+        1 => "1 project is in the way".to_owned(),
+        many => format!("{many} projects are in the way"),
+    };
+    let line = match (status.current(), status.editions.last()) {
+        (Some(edition), _) => format!(
+            "sealed {}: {}",
+            edition.created,
+            name(status, edition, bases)
+        ),
+        (None, Some(edition)) => {
+            format!(
+                "sealed {}, and no longer as it is now: {next}",
+                edition.created
+            )
+        }
+        (None, None) => format!("not sealed: {next}"),
+    };
+    text.push_str(&line);
+    text.push('\n');
     text
+}
+
+/// The whole name of an edition.
+fn name(status: &Status, edition: &Edition, bases: &OpenBases) -> String {
+    bases.ledger_name(status.sealed_in, &edition.tag)
 }
