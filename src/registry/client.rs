@@ -220,6 +220,12 @@ impl Client {
         self.transport.login().await
     }
 
+    /// Takes note that something else than this client, such as an engine, has put a manifest under
+    /// a tag: from now on it is never absent, as if [`Self::put_manifest`] had put it.
+    pub fn note_push(&self, repository: &str, tag: &str) {
+        self.transport.pushed.manifest(repository, tag);
+    }
+
     /// Waits until an image may be pushed by something else than this client, where the registry
     /// limits how often.
     pub async fn await_push(&self) {

@@ -1,5 +1,6 @@
-//! What a client has put, as long as it lives: a registry that says afterwards that it is not there
-//! is slow to show it (several servers over one storage), and is asked again.
+//! What a client has put, or knows that an engine has, as long as it lives: a registry that says
+//! afterwards that it is not there is slow to show it (several servers over one storage), and is
+//! asked again.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};

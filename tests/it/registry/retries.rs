@@ -232,6 +232,9 @@ async fn what_was_just_put_is_never_absent() {
     let own = client(&front.base("acme"));
     let digest = put(&own, "api", "t", b"x").await;
     let stranger = || client(&front.base("acme"));
+    // One that knows of an engine's push is as one that has put it.
+    let told = client(&front.base("acme"));
+    told.note_push("api", "t");
     let unknown = || Fault::error(404, "MANIFEST_UNKNOWN", "");
     for (fault, times, outcome, of_others) in [
         (unknown(), 2, Outcome::Found(3), Outcome::Absent(1)),
@@ -248,7 +251,12 @@ async fn what_was_just_put_is_never_absent() {
             Outcome::Error("registry-refused", 1),
         ),
     ] {
-        for (client, expected) in [(&own, outcome), (&stranger(), of_others)] {
+        let expected = [
+            (&own, outcome.clone()),
+            (&told, outcome),
+            (&stranger(), of_others),
+        ];
+        for (client, expected) in expected {
             front.reset();
             front.add(
                 Rule::on("GET", "/manifests/")
