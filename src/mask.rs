@@ -90,7 +90,20 @@ impl Secrets {
         MaskStream {
             secrets: self.clone(),
             held: Vec::new(),
+            covered: 0,
         }
+    }
+
+    /// The length of the longest value that these bytes begin with.
+    fn longest_at(&self, bytes: &[u8]) -> Option<usize> {
+        let mut found = self.values.iter().filter(|value| bytes.starts_with(value));
+        found.next().map(Vec::len)
+    }
+
+    /// Whether these bytes are the beginning of a value that is longer.
+    fn may_begin(&self, bytes: &[u8]) -> bool {
+        let mut longer = self.values.iter().filter(|v| v.len() > bytes.len());
+        longer.any(|value| value.starts_with(bytes))
     }
 }
 
@@ -101,47 +114,49 @@ impl fmt::Debug for Secrets {
 }
 
 /// Masks one stream; what might be the beginning of a secret is held back until it is known.
+///
+/// Every byte that any value covers is masked, overlapping values as one; how the stream was cut
+/// into pieces makes no difference.
 #[derive(Debug)]
 pub struct MaskStream {
     secrets: Secrets,
     held: Vec<u8>,
+    /// How many of the first held bytes belong to a secret whose mask was shown already.
+    covered: usize,
 }
 
 impl MaskStream {
     /// Takes the next bytes, and gives what may be shown of all so far.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
-        let mut shown = Vec::with_capacity(self.held.len());
-        let mut start = 0;
-        while start < self.held.len() {
-            let rest = &self.held[start..];
-            if let Some(value) = self
-                .secrets
-                .values
-                .iter()
-                .find(|value| rest.starts_with(value))
-            {
-                shown.extend_from_slice(MASK);
-                start += value.len();
-            } else if self
-                .secrets
-                .values
-                .iter()
-                .any(|value| value.starts_with(rest))
-            {
-                break;
-            } else {
-                shown.push(rest[0]);
-                start += 1;
-            }
-        }
-        self.held.drain(..start);
-        shown
+        self.show(false)
     }
 
     /// The end of the stream: what was held back.
     pub fn finish(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
+        self.show(true)
+    }
+
+    fn show(&mut self, at_end: bool) -> Vec<u8> {
+        let mut shown = Vec::with_capacity(self.held.len());
+        let mut start = 0;
+        while start < self.held.len() {
+            let rest = &self.held[start..];
+            if !at_end && self.secrets.may_begin(rest) {
+                break;
+            }
+            let value = self.secrets.longest_at(rest);
+            if self.covered == 0 {
+                match value {
+                    Some(_) => shown.extend_from_slice(MASK),
+                    None => shown.push(rest[0]),
+                }
+            }
+            self.covered = self.covered.max(value.unwrap_or(0)).saturating_sub(1);
+            start += 1;
+        }
+        self.held.drain(..start);
+        shown
     }
 }
 
@@ -177,6 +192,36 @@ mod tests {
             b"x *** y"
         );
         assert_eq!(secrets(&["ab"]).mask(b"ab"), b"ab");
+    }
+
+    #[test]
+    fn what_is_held_at_the_end_is_searched_too() {
+        let document = secrets(&["{\n\"user\": \"hunter22\"\n}", "hunter22"]);
+        assert_eq!(document.mask(b"{\n\"user\": \"hunter22\""), b"{\n***");
+        assert_eq!(secrets(&["abcdefgh", "cdef"]).mask(b"abcdef"), b"ab***");
+    }
+
+    #[test]
+    fn the_pieces_of_a_stream_make_no_difference() {
+        let secrets = secrets(&["abcd", "abcdefgh", "ghijk", "{\n  x", "aaab"]);
+        for text in [
+            "abcdefgh|abcd",
+            "xabcdefghijk",
+            "abcdabcd",
+            "aaaaab aaa",
+            "{\n  x {\n ",
+        ] {
+            let whole = secrets.mask(text.as_bytes());
+            for split in 0..=text.len() {
+                let mut stream = secrets.stream();
+                let mut shown = stream.push(&text.as_bytes()[..split]);
+                shown.extend(stream.push(&text.as_bytes()[split..]));
+                shown.extend(stream.finish());
+                assert_eq!(shown, whole, "{text:?} cut at {split}");
+            }
+        }
+        assert_eq!(secrets.mask(b"xabcdefghijk y"), b"x*** y");
+        assert_eq!(secrets.mask(b"abcdabcd"), b"******");
     }
 
     #[test]
