@@ -182,3 +182,9 @@ impl Verdict {
 
 /// Where events go. Called from many tasks; must not block for long.
 pub type Sink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// A duration as JSON and records have it, in milliseconds.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

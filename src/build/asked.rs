@@ -26,15 +26,6 @@ impl<T: Clone> Asked<T> {
         self.cell(name).get_or_init(asking).await.clone()
     }
 
-    /// As [`Self::once`]; a failure is not kept.
-    pub(super) async fn try_once<E, F: Future<Output = Result<T, E>>>(
-        &self,
-        name: &str,
-        asking: impl FnOnce() -> F,
-    ) -> Result<T, E> {
-        Ok(self.cell(name).get_or_try_init(asking).await?.clone())
-    }
-
     fn cell(&self, name: &str) -> Arc<OnceCell<T>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(known.entry(name.to_owned()).or_default())

@@ -2,54 +2,16 @@
 //! takes an image of a single platform for any, and labels what comes of it with the one that was
 //! asked for.
 
-use super::asked::Asked;
+use std::collections::BTreeMap;
+
 use super::external::ExternalImages;
+use super::image::Listener;
 use crate::dockerfile::{Image, WantedPlatform};
-use crate::execute::builder::Job;
+use crate::execute::builder::Progress;
 use crate::gather::ProjectUses;
+use crate::manifest::Project;
 use crate::model::{Platform, ProjectName};
 use crate::problem::{Class, Failure, Problem};
-use crate::registry::Client;
-
-/// The images of projects, in the bases that a run reads.
-#[derive(Debug)]
-pub struct ProjectImages {
-    clients: Vec<Client>,
-    platforms: Asked<Vec<Platform>>,
-}
-
-impl ProjectImages {
-    /// Those of these bases.
-    #[must_use]
-    pub fn new(clients: Vec<Client>) -> Self {
-        Self {
-            clients,
-            platforms: Asked::default(),
-        }
-    }
-
-    /// The platforms that a project's image is there for, by its full reference.
-    async fn platforms(
-        &self,
-        project: &ProjectName,
-        reference: &str,
-    ) -> Result<Vec<Platform>, Failure> {
-        let asking = || self.ask(project, reference);
-        self.platforms.try_once(reference, asking).await
-    }
-
-    async fn ask(&self, project: &ProjectName, reference: &str) -> Result<Vec<Platform>, Failure> {
-        let missing = || missing(project);
-        let holder = self.clients.iter().find_map(|client| {
-            let digest = reference.strip_prefix(&client.base().name(project))?;
-            Some((client, digest.strip_prefix('@')?))
-        });
-        let (client, digest) = holder.ok_or_else(missing)?;
-        let offer = client.offer(project.as_str(), digest).await?;
-        let offer = offer.ok_or_else(missing)?;
-        Ok(offer.platforms().cloned().collect())
-    }
-}
 
 /// The failure that the image of a project, which is used, is not there.
 pub(super) fn missing(project: &ProjectName) -> Failure {
@@ -59,17 +21,22 @@ pub(super) fn missing(project: &ProjectName) -> Failure {
     Failure::new(Class::Unreachable, problem)
 }
 
-/// Looks at every image that goes in, for every platform. Of an external image whose registry does
-/// not answer, and of one that states no platform, nothing is known.
+/// Looks at every image that goes in, for every platform. A project's image is there for the
+/// platforms of its project; of an external image that states none, nothing is known.
+///
+/// For the engine's own platform, an image that its registry does not have or cannot be asked for
+/// is left to the engine, which may have it. For any other that is an error: what the engine has
+/// of it is of its own platform, and nobody would see that a wrong base went in.
 ///
 /// # Errors
 ///
-/// `base-of-another-platform`, all that are; a project's image that cannot be looked at.
+/// `base-of-another-platform`, all that are; `base-platform-unknown`; what a registry failed with.
 pub(super) async fn check(
-    job: &Job,
     uses: &ProjectUses,
-    projects: &ProjectImages,
+    projects: &BTreeMap<ProjectName, Project>,
     external: &ExternalImages,
+    engine: &Platform,
+    progress: Listener<'_>,
 ) -> Result<(), Failure> {
     let mut problems = Vec::new();
     for (platform, references) in &uses.by_platform {
@@ -78,15 +45,11 @@ pub(super) async fn check(
             .filter(|(reference, _)| reference.platform != WantedPlatform::Unknown);
         for (reference, image) in told {
             let offered = match image {
-                Image::Project(name) => {
-                    let used = job.uses.get(name).ok_or_else(|| missing(name))?;
-                    Some(projects.platforms(name, used).await?)
+                Image::Project(name) => projects.get(name).map(|project| project.platforms.clone()),
+                Image::External(name) if platform.serves(engine) => {
+                    offered_here(external, name, progress).await
                 }
-                Image::External(name) => match external.pin(name).await {
-                    Some(pinned) => Some(external.platforms(&pinned).await),
-                    None => None,
-                }
-                .filter(|offered| !offered.is_empty()),
+                Image::External(name) => offered_elsewhere(external, name).await?,
             };
             problems.extend(reference.platform_problem(image, platform, offered.as_deref()));
         }
@@ -98,4 +61,42 @@ pub(super) async fn check(
         class: Class::Usage,
         problems,
     })
+}
+
+/// The platforms of an image that is wanted for the engine's own; `None` where that is not known.
+async fn offered_here(
+    external: &ExternalImages,
+    name: &str,
+    progress: Listener<'_>,
+) -> Option<Vec<Platform>> {
+    let pinned = external.pin(name).await.ok()??;
+    match external.platforms(&pinned).await {
+        Ok(offered) => stated(offered),
+        Err(error) => {
+            let message = format!("nobody looked which platforms '{name}' is there for: {error}");
+            let warning = Problem::warning("base-not-asked", message)
+                .hint("run again when the registry answers, if the engine takes a wrong one");
+            progress(Progress::Warning(warning));
+            None
+        }
+    }
+}
+
+/// The platforms of an image that is wanted for another than the engine's.
+async fn offered_elsewhere(
+    external: &ExternalImages,
+    name: &str,
+) -> Result<Option<Vec<Platform>>, Failure> {
+    let Some(pinned) = external.pin(name).await? else {
+        let message =
+            format!("the registry of '{name}' does not have it, so nobody can tell its platforms");
+        let problem = Problem::error("base-platform-unknown", message)
+            .hint("push it for every platform that is built for, or name another");
+        return Err(Failure::new(Class::Usage, problem));
+    };
+    Ok(stated(external.platforms(&pinned).await?))
+}
+
+fn stated(offered: Vec<Platform>) -> Option<Vec<Platform>> {
+    (!offered.is_empty()).then_some(offered)
 }

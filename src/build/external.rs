@@ -1,18 +1,24 @@
 //! External images: their digests and platforms, asked for once a run.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::asked::Asked;
 use super::engine::Engine;
 use crate::model::{Digest, Platform};
 use crate::problem::Failure;
-use crate::registry::{Client, Credential, Credentials, ImageReference, Options, RegistryError};
+use crate::registry::{
+    Client, Credential, Credentials, ImageReference, Offer, Options, RegistryError,
+};
 
 /// The digests and platforms of external images, each asked for once.
 #[derive(Debug, Default)]
 pub struct ExternalImages {
-    pinned: Asked<Option<Pinned>>,
-    platforms: Asked<Vec<Platform>>,
+    pinned: Asked<Result<Option<Pinned>, RegistryError>>,
+    platforms: Asked<Result<Vec<Platform>, RegistryError>>,
+    /// By host.
+    clients: Mutex<BTreeMap<String, Client>>,
     roots: Option<Vec<u8>>,
 }
 
@@ -35,61 +41,67 @@ impl ExternalImages {
         }
     }
 
-    /// The image by digest, where its registry answers. An image that only the engine knows, or
-    /// whose registry cannot be asked from here, is left as written: the engine has the last word.
-    pub async fn pin(&self, name: &str) -> Option<Pinned> {
-        let asking = || pin(name, self.roots.clone());
-        self.pinned.once(name, asking).await
+    /// The image by digest; `None` where its registry does not have it. It is asked for the digest
+    /// alone: Docker Hub counts what fetches a manifest, and not this.
+    pub async fn pin(&self, name: &str) -> Result<Option<Pinned>, RegistryError> {
+        self.pinned.once(name, || self.ask_digest(name)).await
     }
 
-    /// The platforms that an image is there for, by its pinned reference; none where its registry
-    /// does not answer, or the image does not state one.
-    pub async fn platforms(&self, pinned: &Pinned) -> Vec<Platform> {
+    /// The platforms that an image is there for, by its pinned reference; none where it states
+    /// none, or its registry does not have it.
+    pub async fn platforms(&self, pinned: &Pinned) -> Result<Vec<Platform>, RegistryError> {
         let name = &pinned.reference;
-        let asking = || async {
-            platforms(name, self.roots.clone())
-                .await
-                .unwrap_or_default()
+        self.platforms.once(name, || self.ask_platforms(name)).await
+    }
+
+    async fn ask_digest(&self, name: &str) -> Result<Option<Pinned>, RegistryError> {
+        let image: ImageReference = name.parse()?;
+        if let Some(digest) = image.digest() {
+            return Ok(Some(Pinned {
+                reference: name.to_owned(),
+                digest: *digest,
+            }));
+        }
+        let tag = image.tag().unwrap_or("latest");
+        let client = self.client(&image)?;
+        let digest = client.digest_of(image.repository(), tag).await?;
+        Ok(digest.map(|digest| Pinned {
+            reference: image.by_digest(&digest),
+            digest,
+        }))
+    }
+
+    async fn ask_platforms(&self, name: &str) -> Result<Vec<Platform>, RegistryError> {
+        let image: ImageReference = name.parse()?;
+        let Some(digest) = image.digest() else {
+            return Ok(Vec::new());
         };
-        self.platforms.once(name, asking).await
+        let client = self.client(&image)?;
+        let offer = client
+            .offer(image.repository(), &digest.to_string())
+            .await?;
+        Ok(offer.iter().flat_map(Offer::platforms).cloned().collect())
     }
-}
 
-async fn pin(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Pinned> {
-    let image: ImageReference = name.parse().ok()?;
-    if let Some(digest) = image.digest() {
-        return Some(Pinned {
-            reference: name.to_owned(),
-            digest: *digest,
-        });
+    /// The client of an image's registry, which does not ask for long.
+    fn client(&self, image: &ImageReference) -> Result<Client, RegistryError> {
+        let base = image.registry()?;
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(base.host()) {
+            return Ok(client.clone());
+        }
+        let host = base.host().to_owned();
+        let options = Options {
+            connect_timeout: Duration::from_secs(4),
+            idle_timeout: Duration::from_secs(10),
+            attempts: 2,
+            extra_root_pem: self.roots.clone(),
+            ..Options::default()
+        };
+        let client = Client::new(base, Credentials::Docker, options)?;
+        clients.insert(host, client.clone());
+        Ok(client)
     }
-    let client = client(&image, extra_root_pem)?;
-    let tag = image.tag().unwrap_or("latest");
-    let digest = client.digest_of(image.repository(), tag).await.ok()??;
-    Some(Pinned {
-        reference: image.by_digest(&digest),
-        digest,
-    })
-}
-
-async fn platforms(name: &str, extra_root_pem: Option<Vec<u8>>) -> Option<Vec<Platform>> {
-    let image: ImageReference = name.parse().ok()?;
-    let digest = image.digest()?.to_string();
-    let client = client(&image, extra_root_pem)?;
-    let offer = client.offer(image.repository(), &digest).await.ok()??;
-    Some(offer.platforms().cloned().collect())
-}
-
-/// A client of an image's registry that does not ask for long.
-fn client(image: &ImageReference, extra_root_pem: Option<Vec<u8>>) -> Option<Client> {
-    let options = Options {
-        connect_timeout: Duration::from_secs(4),
-        idle_timeout: Duration::from_secs(10),
-        attempts: 2,
-        extra_root_pem,
-        ..Options::default()
-    };
-    Client::new(image.registry().ok()?, Credentials::Docker, options).ok()
 }
 
 /// Checks that the engine reaches a registry on this machine's loopback.
@@ -156,7 +168,7 @@ mod tests {
         let mut asking = tokio::task::JoinSet::new();
         for _ in 0..3 {
             let (images, name) = (Arc::clone(&images), name.clone());
-            asking.spawn(async move { images.pin(&name).await });
+            asking.spawn(async move { images.pin(&name).await.is_ok() });
         }
         // The registry has the request, and says nothing.
         let _connection = silent.accept().await.unwrap();
@@ -164,6 +176,6 @@ mod tests {
         assert!(second.is_err(), "it was asked twice");
         let other = format!("example.com/thing@{}", Digest::of(b""));
         let pinned = timeout(Duration::from_secs(2), images.pin(&other)).await;
-        assert_eq!(pinned.unwrap().unwrap().reference, other);
+        assert_eq!(pinned.unwrap().unwrap().unwrap().reference, other);
     }
 }

@@ -8,14 +8,13 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::Context;
-use super::bases::{self, ProjectImages};
+use super::bases;
 use super::engine::{self, Engine, EngineError, ImageBuild};
 use super::external::{ExternalImages, host_of, login};
-use super::publish::milliseconds;
 use super::step::{Told, named};
 use super::tar::ContextStream;
 use crate::dockerfile::{Dockerfile, Image, Reference};
-use crate::event::Phase;
+use crate::event::{Phase, milliseconds};
 use crate::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
 use crate::gather::{CommitFacts, ProjectUses, RELEASE_TAG_ARGUMENT, project_uses};
 use crate::git::Repository;
@@ -42,8 +41,6 @@ pub struct ImageBuilder {
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// Digests of external images.
     pub external: ExternalImages,
-    /// The images of projects in the bases that are read.
-    pub images: ProjectImages,
     /// What stays in the engine.
     pub keep: Keep,
     /// The commit's time, RFC 3339, for labels.
@@ -68,24 +65,20 @@ impl Builder for ImageBuilder {
     ) -> Result<Pushed, BuildError> {
         self.build_and_push(job, progress)
             .await
-            .map_err(|failure| match failure {
-                Stopped::TagStands => BuildError::TagStands,
-                Stopped::Failure(mut failure) => BuildError::Other {
-                    class: failure.class,
-                    problem: if failure.problems.is_empty() {
-                        Problem::error("unknown", "no reason was given")
-                    } else {
-                        failure.problems.swap_remove(0)
-                    },
-                },
+            .map_err(|stopped| match stopped {
+                Stopped::TagStands { tag } => BuildError::TagStands { tag },
+                Stopped::Failure(failure) => BuildError::Other(failure),
             })
     }
 }
 
 /// Why there is no image.
 pub(super) enum Stopped {
-    /// An immutable tag stands in the way.
-    TagStands,
+    /// An immutable tag stands in the way, on another image.
+    TagStands {
+        /// The tag.
+        tag: String,
+    },
     /// Anything else.
     Failure(Failure),
 }
@@ -124,7 +117,8 @@ impl ImageBuilder {
             class: Class::Usage,
             problems,
         })?;
-        bases::check(job, &uses, &self.images, &self.external).await?;
+        let projects = &self.facts.manifest.projects;
+        bases::check(&uses, projects, &self.external, engine_platform, progress).await?;
         for platform in &project.platforms {
             self.engine.probe_platform(platform).await?;
         }
@@ -137,11 +131,7 @@ impl ImageBuilder {
         let pushed = match built {
             Ok(external) => {
                 progress(Progress::Phase(Phase::Push));
-                let stages = uses.dockerfile.stage_names().map(str::to_owned);
-                let stages: Vec<String> = match project.layer_cache {
-                    LayerCache::Stages => stages.collect(),
-                    _ => Vec::new(),
-                };
+                let stages = stages(job, project, &uses);
                 let image = self
                     .publish(job, &parts, &stages, &mut durations, progress)
                     .await;
@@ -149,7 +139,7 @@ impl ImageBuilder {
             }
             Err(stopped) => Err(stopped),
         };
-        self.clean(job, &parts).await;
+        self.clean(job, &parts, pushed.is_ok()).await;
         let (image, external) = pushed?;
         Ok(Pushed {
             image,
@@ -174,12 +164,17 @@ impl ImageBuilder {
         progress: Listener<'_>,
     ) -> Result<BTreeMap<String, Digest>, Stopped> {
         let context = Arc::new(Context::find(&self.repository, &self.facts, project)?);
+        let common = self.request(job, project, uses).await?;
         let mut all_external = BTreeMap::new();
         for (platform, references) in &uses.by_platform {
             let label = (uses.by_platform.len() > 1).then_some(platform);
             let (dockerfile, external) = self.pinned_dockerfile(job, uses, references).await?;
             all_external.extend(external);
-            let request = self.request(job, project, uses, platform).await?;
+            let request = ImageBuild {
+                platform: platform.clone(),
+                tag: unique_name(job)?,
+                ..common.clone()
+            };
             let source = Source {
                 repository: Arc::clone(&self.repository),
                 context: Arc::clone(&context),
@@ -192,7 +187,7 @@ impl ImageBuilder {
                 .await;
             let image =
                 image.map_err(|error| with_place(error, label, &source.dockerfile, uses))?;
-            durations.insert(timed("build", label), milliseconds(started));
+            durations.insert(timed("build", label), milliseconds(started.elapsed()));
             parts.push(Part {
                 platform: platform.clone(),
                 request,
@@ -203,23 +198,23 @@ impl ImageBuilder {
         Ok(all_external)
     }
 
+    /// What the builds for all platforms have in common.
     async fn request(
         &self,
         job: &Job,
         project: &Project,
         uses: &ProjectUses,
-        platform: &Platform,
     ) -> Result<ImageBuild, Failure> {
         Ok(ImageBuild {
             dockerfile: format!(".waybill-{}.Dockerfile", job.key.short()),
             target: project.target.clone(),
             args: self.arguments(job, project, uses),
             labels: self.labels(job),
-            platform: platform.clone(),
+            platform: Platform::default(),
             cache_from: job.cache_from.clone(),
             inline_cache: project.layer_cache != LayerCache::None,
             no_cache: !job.use_engine_cache,
-            tag: local_name(job)?,
+            tag: String::new(),
             secrets: self.secrets(project)?,
             logins: self.logins(job, uses).await?,
         })
@@ -253,7 +248,7 @@ impl ImageBuilder {
                     replacements.push((reference, image.clone()));
                 }
                 Image::External(name) => {
-                    let Some(pinned) = self.external.pin(name).await else {
+                    let Ok(Some(pinned)) = self.external.pin(name).await else {
                         continue;
                     };
                     external.insert(name.clone(), pinned.digest);
@@ -420,8 +415,22 @@ pub(super) fn timed(what: &str, label: Option<&Platform>) -> String {
     label.map_or_else(|| what.to_owned(), |platform| format!("{what} {platform}"))
 }
 
+/// The named stages that are kept, each with its tag.
+fn stages(job: &Job, project: &Project, uses: &ProjectUses) -> Vec<(String, String)> {
+    if project.layer_cache != LayerCache::Stages {
+        return Vec::new();
+    }
+    let names = uses.dockerfile.stage_names();
+    names
+        .filter_map(|name| {
+            let tag = names::stage(job.key, name, &project.platforms)?;
+            Some((name.to_owned(), tag))
+        })
+        .collect()
+}
+
 /// A name in the engine that no other build has.
-pub(super) fn local_name(job: &Job) -> Result<String, EngineError> {
+pub(super) fn unique_name(job: &Job) -> Result<String, EngineError> {
     Ok(format!(
         "waybill-build/{}:{}",
         job.project,

@@ -12,7 +12,6 @@ mod publish;
 mod step;
 pub mod tar;
 
-pub use bases::ProjectImages;
 pub use context::Context;
 pub use error::ContextError;
 pub use external::{ExternalImages, check_reach};

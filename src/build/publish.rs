@@ -7,13 +7,18 @@ use std::time::Instant;
 
 use super::engine::EngineError;
 use super::external::login;
-use super::image::{ImageBuilder, Keep, Listener, Part, Stopped, local_name, timed};
+use super::image::{ImageBuilder, Keep, Listener, Part, Stopped, timed, unique_name};
 use super::step::Told;
+use crate::event::milliseconds;
 use crate::execute::builder::Job;
 use crate::ledger::{names, upkeep};
 use crate::model::{Digest, Platform};
+use crate::problem::{Class, Failure, Problem};
 use crate::registry::manifest::OciManifest;
-use crate::registry::{Put, RawManifest, RegistryError};
+use crate::registry::{Credential, Put, RawManifest};
+
+/// How often an image is pushed that another run on the same engine gets in the way of.
+const PUSHES: usize = 3;
 
 /// An image in the engine's store, for a platform.
 type Built<'a> = (&'a Platform, String);
@@ -22,12 +27,13 @@ type Built<'a> = (&'a Platform, String);
 type Durations = BTreeMap<String, u64>;
 
 impl ImageBuilder {
-    /// Pushes the image, then the named stages, and returns the image's digest.
+    /// Pushes the image, then the stages, and returns the image's digest. Each stage is its name
+    /// and its tag.
     pub(super) async fn publish(
         &self,
         job: &Job,
         parts: &[Part],
-        stages: &[String],
+        stages: &[(String, String)],
         durations: &mut Durations,
         progress: Listener<'_>,
     ) -> Result<Digest, Stopped> {
@@ -38,42 +44,46 @@ impl ImageBuilder {
         let digest = self
             .push_together(job, &images, &names::image(job.key), durations)
             .await?;
-        for stage in stages.iter().filter(|stage| !stage.starts_with('_')) {
-            if let Some(tag) = names::stage(job.key, stage) {
-                self.push_stage(job, parts, (stage, &tag), durations, progress)
-                    .await?;
+        for (stage, tag) in stages {
+            let mut local = Vec::new();
+            let pushed = self
+                .push_stage(job, parts, (stage, tag), (&mut local, durations), progress)
+                .await;
+            for name in local {
+                let _ = self.engine.remove(&name).await;
+            }
+            match pushed {
+                // Another run's layers of the same key serve as well.
+                Ok(_) | Err(Stopped::TagStands { .. }) => {}
+                Err(stopped) => return Err(stopped),
             }
         }
         Ok(digest)
     }
 
-    /// Pushes a named stage as a layer cache of its own; what it holds was built already.
+    /// Pushes a named stage as a layer cache of its own; what it holds was built already. The
+    /// names that it has in the engine are in `local` in any case.
     async fn push_stage(
         &self,
         job: &Job,
         parts: &[Part],
         (stage, tag): (&str, &str),
-        durations: &mut Durations,
+        (local, durations): (&mut Vec<String>, &mut Durations),
         progress: Listener<'_>,
-    ) -> Result<(), Stopped> {
-        let mut names = Vec::new();
+    ) -> Result<Digest, Stopped> {
         let mut images = Vec::new();
         for part in parts {
             let mut request = part.request.clone();
             request.target = Some(stage.to_owned());
             request.no_cache = false;
-            request.tag = local_name(job)?;
+            request.tag = unique_name(job)?;
             let label = (parts.len() > 1).then_some(&part.platform);
             let told = Told::new(label, progress);
+            local.push(request.tag.clone());
             let image = self.run(&request, &part.source, &told).await?;
-            names.push(request.tag);
             images.push((&part.platform, image));
         }
-        self.push_together(job, &images, tag, durations).await?;
-        for name in names {
-            let _ = self.engine.remove(&name).await;
-        }
-        Ok(())
+        self.push_together(job, &images, tag, durations).await
     }
 
     /// Pushes an image under a tag; of several platforms, each under its own, and then an index of
@@ -100,7 +110,9 @@ impl ImageBuilder {
         let repository = job.project.as_str();
         match self.client.put_index(repository, tag, &pushed).await? {
             Put::Done(digest) => Ok(digest),
-            Put::TagStands => Err(Stopped::TagStands),
+            Put::TagStands => Err(Stopped::TagStands {
+                tag: tag.to_owned(),
+            }),
         }
     }
 
@@ -111,50 +123,75 @@ impl ImageBuilder {
         tag: &str,
         (durations, timed): (&mut Durations, String),
     ) -> Result<Digest, Stopped> {
-        let base = self.client.base();
-        let reference = base.tagged(&job.project, tag);
         let repository = job.project.as_str();
         self.client
             .make_repository(repository, upkeep::of(repository))
             .await?;
-        let login = login(&self.bases(), base.host()).await?;
+        let login = login(&self.bases(), self.client.base().host()).await?;
         let started = Instant::now();
-        self.engine.tag(image, &reference).await?;
-        self.client.await_push().await;
-        let pushed = self.engine.push(&reference, login.as_ref(), &|_| {}).await;
-        let _ = self.engine.remove(&reference).await;
-        *durations.entry(timed).or_default() += milliseconds(started);
-        match pushed {
-            Ok(digest) => Ok(digest),
-            Err(EngineError::PushFailed { message, .. }) if is_immutable(&message) => {
-                let standing = self.standing(job, image, tag).await?;
-                standing.ok_or(Stopped::TagStands)
+        let mut pushed = None;
+        for _ in 0..PUSHES {
+            pushed = self.push_once(job, image, tag, login.as_ref()).await?;
+            if pushed.is_some() {
+                break;
             }
-            Err(error) => Err(error.into()),
         }
+        *durations.entry(timed).or_default() += milliseconds(started.elapsed());
+        Ok(pushed.ok_or_else(|| disturbed(&self.client.base().tagged(&job.project, tag)))?)
     }
 
-    /// The digest of what stands under a tag, if it is this very image of the engine's: registries
-    /// with immutable tags refuse that too.
-    async fn standing(
+    /// Pushes an image under a tag, and looks at what the registry then has; `None` where that is
+    /// not this image. The name that it is pushed by is one for all who share the engine: another
+    /// run of the same key may move it to its own image, or take it away, at any moment.
+    async fn push_once(
         &self,
         job: &Job,
         image: &str,
         tag: &str,
-    ) -> Result<Option<Digest>, RegistryError> {
-        let manifest = self.client.manifest(job.project.as_str(), tag).await?;
-        Ok(manifest
-            .filter(|manifest| is_image(manifest, image))
-            .map(|manifest| manifest.digest))
+        login: Option<&Credential>,
+    ) -> Result<Option<Digest>, Stopped> {
+        let reference = self.client.base().tagged(&job.project, tag);
+        self.engine.tag(image, &reference).await?;
+        self.client.await_push().await;
+        let pushed = self.engine.push(&reference, login, &|_| {}).await;
+        let _ = self.engine.remove(&reference).await;
+        let repository = job.project.as_str();
+        let error = match pushed {
+            Ok(digest) => {
+                self.client.note_push(repository, tag);
+                self.client.note_push(repository, &digest.to_string());
+                let manifest = self
+                    .client
+                    .manifest(repository, &digest.to_string())
+                    .await?;
+                let own = manifest.is_some_and(|manifest| is_image(&manifest, image));
+                return Ok(own.then_some(digest));
+            }
+            Err(error) => error,
+        };
+        match &error {
+            EngineError::PushFailed { message, .. } if is_immutable(message) => {
+                // Registries with immutable tags refuse what stands there already, too.
+                match self.client.manifest(repository, tag).await? {
+                    None => Err(error.into()),
+                    Some(standing) if is_image(&standing, image) => Ok(Some(standing.digest)),
+                    Some(_) => Err(Stopped::TagStands {
+                        tag: tag.to_owned(),
+                    }),
+                }
+            }
+            EngineError::PushFailed { message, .. } if is_disturbed(message) => Ok(None),
+            _ => Err(error.into()),
+        }
     }
 
-    /// The local names of the builds go; with an embedded base one that lasts takes their place,
-    /// for the engine's own platform if it is among them.
-    pub(super) async fn clean(&self, job: &Job, parts: &[Part]) {
+    /// The local names of the builds go. Of a build that succeeded into an embedded base one that
+    /// lasts takes their place, for the engine's own platform if it is among them.
+    pub(super) async fn clean(&self, job: &Job, parts: &[Part], succeeded: bool) {
         let own = &self.engine.info().platform;
         let kept = parts.iter().find(|part| part.platform.is_for(own));
-        if let (Some(part), Keep::Image) = (kept.or(parts.first()), self.keep) {
-            let name = format!("waybill/{}:{}", job.project, job.commit);
+        if let (true, Some(part), Keep::Image) = (succeeded, kept.or(parts.first()), self.keep) {
+            let name = names::kept(&job.project, job.commit);
             let _ = self.engine.tag(&part.image, &name).await;
         }
         for part in parts {
@@ -163,10 +200,27 @@ impl ImageBuilder {
     }
 }
 
+/// That another run's image was pushed under the same name each time.
+fn disturbed(reference: &str) -> Failure {
+    let message = format!("another run on the same engine pushed its own image as {reference}");
+    let problem = Problem::error("push-disturbed", message)
+        .hint("run again when it is done: its image is reused then");
+    Failure::new(Class::Unreachable, problem)
+}
+
 /// Whether a registry's words say that the tag stands and may not be moved.
 fn is_immutable(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["immutable", "tag_invalid", "tag invalid", "already exists"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// Whether an engine's words are those of a push that another one got in the way of: the name is
+/// gone, or what the other one was about to send was left out.
+fn is_disturbed(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["does not exist locally", "no such image", "blob unknown"]
         .iter()
         .any(|words| message.contains(words))
 }
@@ -179,9 +233,4 @@ fn is_image(manifest: &RawManifest, id: &str) -> bool {
         _ => None,
     };
     manifest.digest.to_string() == id || config.as_deref() == Some(id)
-}
-
-/// The milliseconds since then.
-pub(super) fn milliseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -17,9 +17,6 @@ use crate::plan::Place;
 use crate::problem::{Failure, Problem};
 use crate::registry::{Base, Client, Credentials, Options, Secret, Upkeep, embedded};
 
-/// The prefix of images in the embedded registry.
-const EMBEDDED_PREFIX: &str = "waybill";
-
 /// A repository and a commit of it.
 pub(super) struct Session {
     pub(super) settings: Settings,
@@ -349,7 +346,7 @@ impl OpenBases {
         commit: CommitId,
     ) -> String {
         if place == Place::Registry && self.is_embedded() {
-            local_name(project, commit)
+            names::kept(project, commit)
         } else {
             image.to_owned()
         }
@@ -383,7 +380,7 @@ async fn serve_embedded(
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let base: Base = format!("http://{reached}/{EMBEDDED_PREFIX}").parse()?;
+    let base: Base = format!("http://{reached}/{}", names::EMBEDDED).parse()?;
     let client = Client::new(base, Credentials::Anonymous, Options::default())?;
     Ok((client, server))
 }
@@ -397,11 +394,6 @@ fn base_id(repository: &Repository, registry: &str) -> String {
         registry.to_owned()
     };
     Digest::of(format!("waybill base {place}").as_bytes()).hex()[..32].to_owned()
-}
-
-/// The name under which the engine keeps an image that was built into the embedded base.
-pub(super) fn local_name(project: &ProjectName, commit: CommitId) -> String {
-    format!("{EMBEDDED_PREFIX}/{project}:{commit}")
 }
 
 /// The credential for the base that is written: the variables, else Docker's configuration.

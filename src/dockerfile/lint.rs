@@ -47,10 +47,11 @@ pub fn lint(inputs: &LintInputs<'_>) -> Vec<Problem> {
     problems.extend(remote_frontend(inputs.dockerfile));
     problems.extend(secrets(inputs.dockerfile));
     problems.extend(triggers(inputs.dockerfile));
+    let context = Context::new(inputs);
     for platform in &inputs.project.platforms {
         let values = values(inputs.project, platform);
         let mut found = references(inputs, &values);
-        found.extend(Context::new(inputs).lint(&values));
+        found.extend(context.lint(&values));
         // Most is the same for every platform, and said once.
         found.retain(|problem| !problems.contains(problem));
         problems.extend(found);

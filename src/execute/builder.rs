@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::event::{Phase, StepState};
 use crate::model::{CommitId, Digest, Key, ProjectName};
-use crate::problem::{Class, Problem};
+use crate::problem::{Failure, Problem};
 
 /// One image to be built and pushed.
 #[derive(Clone, Debug)]
@@ -42,15 +42,13 @@ pub struct Pushed {
 /// Why no image came of a job.
 #[derive(Debug)]
 pub enum BuildError {
-    /// An immutable tag stands where the image was to be pushed.
-    TagStands,
-    /// Anything else.
-    Other {
-        /// [`Class::Failed`] where the build itself failed, else the class of what went wrong.
-        class: Class,
-        /// What went wrong.
-        problem: Problem,
+    /// An immutable tag stands on another image where this one was to be pushed.
+    TagStands {
+        /// The tag, in the project's own repository.
+        tag: String,
     },
+    /// Anything else; of class [`Failed`](crate::problem::Class::Failed) where the build itself failed.
+    Other(Failure),
 }
 
 /// What a builder tells while it works.

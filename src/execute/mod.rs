@@ -64,6 +64,18 @@ pub struct Options {
     pub record_patience: Duration,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            jobs: 1,
+            fail_fast: false,
+            timeout: None,
+            layer_cache: true,
+            record_patience: RECORD_PATIENCE,
+        }
+    }
+}
+
 /// Between push and record lie a few requests. Whoever takes longer on a busy machine loses the
 /// key for everybody; whoever was killed in between costs the next run this time.
 pub const RECORD_PATIENCE: Duration = Duration::from_secs(60);

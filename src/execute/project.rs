@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::builder::{BuildError, Job, Pushed};
 use super::log::BuildLog;
 use super::{Executor, Image};
-use crate::event::{Event, Phase, Verdict};
+use crate::event::{Event, Phase, Verdict, milliseconds};
 use crate::ledger::{BuiltFacts, BuiltRecord, FailedRecord, LedgerError, TaintRecord, names};
 use crate::model::{CommitId, Digest, ProjectName, Reason};
 use crate::plan::{Action, BuildStep, Found, Lookup, Place, Planned};
@@ -69,10 +69,8 @@ impl Work<'_> {
             );
             let pushed = match self.push(step, &images, &log).await {
                 Ok(pushed) => pushed,
-                Err(BuildError::TagStands) => return self.await_record().await,
-                Err(BuildError::Other { class, problem }) => {
-                    return Ok(self.failed(class, problem, &log).await);
-                }
+                Err(BuildError::TagStands { tag }) => return self.await_record(&tag).await,
+                Err(BuildError::Other(failure)) => return Ok(self.failed(failure, &log).await),
             };
             if let Some(found) = self.standing().await? {
                 return self.take(found).await;
@@ -140,11 +138,9 @@ impl Work<'_> {
         };
         let Ok(pushed) = tokio::time::timeout(limit, work).await else {
             let message = format!("the build took longer than {} s", limit.as_secs());
-            return Err(BuildError::Other {
-                class: Class::Failed,
-                problem: Problem::error("build-timeout", message)
-                    .hint("raise --timeout, or see in the log which step hangs"),
-            });
+            let problem = Problem::error("build-timeout", message)
+                .hint("raise --timeout, or see in the log which step hangs");
+            return Err(BuildError::Other(Failure::new(Class::Failed, problem)));
         };
         pushed
     }
@@ -276,7 +272,7 @@ impl Work<'_> {
 
     /// An immutable tag stood in the way: somebody else pushed the image, and must be about to
     /// record it. If no record comes, nobody is, and the key is given up.
-    async fn await_record(&self) -> Result<Verdict, Failure> {
+    async fn await_record(&self, tag: &str) -> Result<Verdict, Failure> {
         let since = Instant::now();
         loop {
             if let Some(found) = self.standing().await? {
@@ -288,10 +284,7 @@ impl Work<'_> {
             tokio::time::sleep(RECORD_INTERVAL).await;
         }
         let planned = self.planned;
-        let why = format!(
-            "the tag {} stands without a record",
-            names::image(planned.key.key)
-        );
+        let why = format!("the tag {tag} stands without a record");
         let taint = TaintRecord {
             reason: Reason::RecordLost { why: why.clone() },
             commit: self.commit,
@@ -309,34 +302,45 @@ impl Work<'_> {
 
     /// Records an image that is known only by its `cache-<commit>` tag, with this plan's digests.
     async fn adopt(&self, facts: &BuiltFacts, place: Place) -> Result<Verdict, Failure> {
-        let planned = self.planned;
-        let found = Found {
+        let mut found = Found {
             facts: facts.clone(),
             place,
         };
-        let image = self.reference(&planned.name, &found);
         if place == Place::Registry {
-            self.tag(&facts.image, &names::image(planned.key.key))
-                .await?;
-            let record = BuiltRecord {
-                facts: facts.clone(),
-                reason: planned.reason.clone(),
-                inputs: self.inputs(),
-                external: BTreeMap::new(),
-                durations: BTreeMap::new(),
-                builder: "adopted".to_owned(),
-            };
-            let now = (self.executor.now)();
-            let registry = &self.executor.bases.registry;
-            registry
-                .write_built(planned.key.key, &planned.name, &record, None, &now)
-                .await?;
+            if let Some(standing) = self.standing().await? {
+                return self.take(standing).await;
+            }
+            found.facts = self.record_adopted(facts).await?;
+            found = self.settle(found).await?;
+            if found.facts.image != facts.image {
+                return Ok(self.reused(&found));
+            }
         }
         Ok(Verdict::Adopted {
-            image,
+            image: self.reference(&self.planned.name, &found),
             digest: facts.image,
             commit: facts.commit,
         })
+    }
+
+    /// Writes the record of an adopted image, and returns the facts that stand then.
+    async fn record_adopted(&self, facts: &BuiltFacts) -> Result<BuiltFacts, LedgerError> {
+        let planned = self.planned;
+        let key = planned.key.key;
+        self.tag(&facts.image, &names::image(key)).await?;
+        let record = BuiltRecord {
+            facts: facts.clone(),
+            reason: planned.reason.clone(),
+            inputs: self.inputs(),
+            external: BTreeMap::new(),
+            durations: BTreeMap::new(),
+            builder: "adopted".to_owned(),
+        };
+        let now = (self.executor.now)();
+        let registry = &self.executor.bases.registry;
+        registry
+            .write_built(key, &planned.name, &record, None, &now)
+            .await
     }
 
     /// The inputs of the key, for the record.
@@ -350,30 +354,21 @@ impl Work<'_> {
     async fn tag(&self, image: &Digest, tag: &str) -> Result<(), LedgerError> {
         let client = self.executor.bases.registry.client();
         let repository = self.planned.name.as_str();
-        let Some(manifest) = client.manifest(repository, &image.to_string()).await? else {
-            let name = client.base().image(repository, image);
-            return Err(LedgerError::WriteLost { name });
-        };
-        let (Put::Done(_) | Put::TagStands) = client
-            .put_manifest(repository, tag, &manifest.media_type, manifest.bytes)
-            .await?;
+        let (Put::Done(_) | Put::TagStands) = client.retag(repository, image, tag).await?;
         Ok(())
     }
 
     /// Keeps the log of a failure. That this fails too is worth a warning, no more.
-    async fn failed(&self, class: Class, problem: Problem, log: &BuildLog) -> Verdict {
+    async fn failed(&self, failure: Failure, log: &BuildLog) -> Verdict {
         let planned = self.planned;
-        let problem = self
-            .executor
-            .secrets
-            .mask_problem(problem)
-            .project(&planned.name);
+        let class = failure.class;
+        let problem = first_problem(self.executor, &planned.name, failure);
         let record = FailedRecord {
             commit: self.commit,
             code: problem.code.to_owned(),
             message: problem.message.clone(),
             reason: planned.reason.clone(),
-            duration: milliseconds(self.started),
+            duration: milliseconds(self.started.elapsed()),
         };
         let log = Some(log.finish(Some(&problem.message)));
         let now = (self.executor.now)();
@@ -394,19 +389,21 @@ impl Work<'_> {
     }
 }
 
-fn verdict_of(executor: &Executor, project: &ProjectName, mut failure: Failure) -> Verdict {
-    let problem = if failure.problems.is_empty() {
-        Problem::error("unknown", "no reason was given")
-    } else {
-        failure.problems.swap_remove(0)
-    };
-    Verdict::Error {
-        problem: executor.secrets.mask_problem(problem).project(project),
-        class: failure.class,
-    }
+fn verdict_of(executor: &Executor, project: &ProjectName, failure: Failure) -> Verdict {
+    let class = failure.class;
+    let problem = first_problem(executor, project, failure);
+    Verdict::Error { problem, class }
 }
 
-/// The milliseconds since then.
-fn milliseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+/// The problem that a verdict names; the others are told by themselves.
+fn first_problem(executor: &Executor, project: &ProjectName, failure: Failure) -> Problem {
+    let mut problems = failure
+        .problems
+        .into_iter()
+        .map(|problem| executor.secrets.mask_problem(problem).project(project));
+    let first = problems.next();
+    for problem in problems {
+        (executor.sink)(Event::Warning(problem));
+    }
+    first.unwrap_or_else(|| Problem::error("unknown", "no reason was given").project(project))
 }

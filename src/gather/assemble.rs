@@ -141,13 +141,10 @@ impl Planner<'_> {
         let base = self.bases.ledger(found.place).client().base();
         let mut references = vec![base.image(name, &found.facts.image)];
         let project = self.facts.manifest.projects.get(name);
-        let by_stages = project.is_some_and(|project| project.layer_cache == LayerCache::Stages);
-        if let (true, Some(Ok(uses))) = (by_stages, self.uses.get(name)) {
-            let stages = uses
-                .dockerfile
-                .stage_names()
-                .filter(|stage| !stage.starts_with('_'));
-            let tags = stages.filter_map(|stage| names::stage(key, stage));
+        let by_stages = project.filter(|project| project.layer_cache == LayerCache::Stages);
+        if let (Some(project), Some(Ok(uses))) = (by_stages, self.uses.get(name)) {
+            let stages = uses.dockerfile.stage_names();
+            let tags = stages.filter_map(|stage| names::stage(key, stage, &project.platforms));
             references.extend(tags.map(|tag| base.tagged(name, &tag)));
         }
         references

@@ -1,7 +1,7 @@
 //! What a commit says of itself: its manifest, and each project's files in its tree.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::GatherError;
 use super::files::Files;
@@ -220,6 +220,9 @@ impl<'r> Source<'r> {
             .iter()
             .filter_map(|name| manifest.projects.get(name))
             .collect();
+        if tag.is_some() && self.fetch && self.repository.is_partial() {
+            self.prefetch_dockerfiles(&matcher, manifest, &projects, tag);
+        }
         let declares_tag = |located: &Located| self.declares_tag(located);
         let facts = in_parallel(&projects, |project| {
             let facts = project_facts(&matcher, manifest, project, tag, &declares_tag);
@@ -239,6 +242,29 @@ impl<'r> Source<'r> {
             }
         }
         (found, problems)
+    }
+
+    /// Fetches every Dockerfile in one batch. What cannot be fetched is told when it is read.
+    fn prefetch_dockerfiles(
+        &self,
+        matcher: &Matcher<'_, Self>,
+        manifest: &Manifest,
+        projects: &[&Project],
+        tag: Option<&str>,
+    ) {
+        let wanted = Mutex::new(Vec::new());
+        let note = |located: &Located| {
+            if located.source.entry.mode != Mode::Submodule {
+                let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                wanted.push(located.source.entry.id);
+            }
+            Ok(false)
+        };
+        in_parallel(projects, |project| {
+            let _ = project_facts(matcher, manifest, project, tag, &note);
+        });
+        let wanted = wanted.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.repository.prefetch(&wanted);
     }
 
     /// Whether a Dockerfile declares the release tag. One that cannot be parsed counts as if it

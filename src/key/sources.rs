@@ -41,7 +41,8 @@ impl<'t, T: Tree> Matcher<'t, T> {
         self.tree
     }
 
-    /// What the patterns match that count for every project; found once.
+    /// What the patterns match that count for every project. It is kept; several that ask for it
+    /// first at the same time each look.
     pub fn for_all(&self) -> Result<&BTreeSet<Source>, T::Error> {
         if let Some(sources) = self.for_all.get() {
             return Ok(sources);

@@ -1,6 +1,6 @@
 //! The names of everything that waybill keeps in a registry (design, section 4).
 
-use crate::model::{CommitId, Key, Platform};
+use crate::model::{CommitId, Key, Platform, ProjectName};
 
 /// The repository of the records of builds, below the base.
 pub const LEDGER: &str = "waybill-ledger";
@@ -14,6 +14,12 @@ pub const MARKER: &str = "v1-ledger";
 
 /// The label of an image that holds its key.
 pub const KEY_LABEL: &str = "io.waybill.key";
+
+/// The namespace of the embedded base, and of what the engine keeps of its images.
+pub const EMBEDDED: &str = "waybill";
+
+/// The most characters of a tag (OCI distribution spec, "Pulling manifests").
+const LONGEST_TAG: usize = 128;
 
 /// What every record's tag of this version begins with.
 const VERSION_PREFIX: &str = "v1-";
@@ -30,19 +36,32 @@ pub fn alias(commit: CommitId) -> String {
     format!("cache-{commit}")
 }
 
+/// The name under which the engine keeps an image that was built into the embedded base, whose
+/// port is another with each run.
+#[must_use]
+pub fn kept(project: &ProjectName, commit: CommitId) -> String {
+    format!("{EMBEDDED}/{project}:{commit}")
+}
+
 /// The commit that an alias names; `None` for any other tag.
 #[must_use]
 pub fn alias_commit(tag: &str) -> Option<CommitId> {
     tag.strip_prefix("cache-")?.parse().ok()
 }
 
-/// The tag of the layer cache of a named stage, in the project's own repository. Stage names that
-/// do not fit a tag have none.
+/// The tag of the layer cache of a named stage that is built for `platforms`, in the project's own
+/// repository. A stage whose name begins with `_` is kept nowhere; nor is one whose name does not
+/// fit a tag, those of its platforms included.
 #[must_use]
-pub fn stage(key: Key, stage: &str) -> Option<String> {
+pub fn stage(key: Key, stage: &str, platforms: &[Platform]) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if stage.starts_with('_') || !stage.bytes().all(fits) {
+        return None;
+    }
     let tag = format!("stage-{key}-{}", stage.to_ascii_lowercase());
-    (stage.bytes().all(fits) && tag.len() <= 128).then_some(tag)
+    let own = platforms.iter().filter(|_| platforms.len() > 1);
+    let own = own.map(|platform| of_platform(&tag, platform).len());
+    (own.max().unwrap_or(tag.len()) <= LONGEST_TAG).then_some(tag)
 }
 
 /// The tag of one platform's image of those that stand together under `tag`, the image's or a
@@ -111,4 +130,31 @@ pub fn release_edition(tag: &str) -> Option<(CommitId, u32)> {
 #[must_use]
 pub fn failed(key: Key) -> String {
     format!("{VERSION_PREFIX}failed-{key}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_has_a_tag_if_those_of_its_platforms_fit() {
+        let key: Key = "0".repeat(64).parse().unwrap();
+        let amd: Platform = "linux/amd64".parse().unwrap();
+        let arm: Platform = "linux/arm64".parse().unwrap();
+        let one = [amd.clone()];
+        let two = [amd, arm.clone()];
+        assert_eq!(
+            stage(key, "Build", &two),
+            Some(format!("stage-{key}-build"))
+        );
+        assert_eq!(stage(key, "_scratch", &one), None);
+        assert_eq!(stage(key, "a b", &one), None);
+        let longest = "s".repeat(128 - "stage-".len() - 64 - 1);
+        assert!(stage(key, &longest, &one).is_some_and(|tag| tag.len() == 128));
+        assert_eq!(stage(key, &format!("{longest}s"), &one), None);
+        assert_eq!(stage(key, &longest, &two), None);
+        let shorter = &longest["-linux-arm64".len()..];
+        let tag = stage(key, shorter, &two).unwrap();
+        assert_eq!(of_platform(&tag, &arm).len(), 128);
+    }
 }

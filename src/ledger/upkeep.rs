@@ -85,7 +85,7 @@ mod tests {
         };
         assert!(!moves("api", &names::image(key)));
         assert!(moves("api", &names::alias(commit)));
-        assert!(moves("api", &names::stage(key, "build").unwrap()));
+        assert!(moves("api", &names::stage(key, "build", &[]).unwrap()));
         assert!(!moves(LEDGER, &names::built(key)));
         assert!(!moves(LEDGER, names::MARKER) && !moves(TAINTS, names::MARKER));
         assert!(!moves(TAINTS, &names::taint(key)));

@@ -222,6 +222,48 @@ fn an_identity_token_is_passed_on_to_the_engine() {
     assert_eq!(agents, [false, true].into(), "the engine, and waybill");
 }
 
+/// Each builds an image of its own under the one name that the engine pushes it by.
+#[test]
+fn runs_that_share_an_engine_record_what_they_pushed() {
+    let own = "FROM base\nRUN cat /proc/sys/kernel/random/uuid > /own\n";
+    let shop = Shop::new(&[("api", own, json!({}))]);
+    let registry = DockerRegistry::start();
+    let base = registry.base("acme");
+    let made = waybill(&shop.repo, &["registry", "init", "--registry", &base]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let ran = shop.build(&["base", "--registry", &base]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let several: Vec<_> = (0..6)
+        .map(|_| {
+            let mut build = command(&shop.repo);
+            build.args(["build", "api", "--no-cache", "--json", "--registry", &base]);
+            build.stdout(Stdio::piped()).stderr(Stdio::piped());
+            build.spawn().unwrap()
+        })
+        .collect();
+    let mut built = 0;
+    let mut images = BTreeSet::new();
+    for child in several {
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let document = ran.json();
+        let api = document["projects"].as_array().unwrap().iter();
+        let api = api
+            .clone()
+            .find(|project| project["name"] == "api")
+            .unwrap();
+        built += usize::from(api["verdict"] == "built");
+        images.insert(api["digest"].as_str().unwrap().to_owned());
+    }
+    report(&format!("{built} recorded their image, of six"));
+    assert_eq!((built, images.len()), (1, 1), "{images:?}");
+    let verified = waybill(
+        &shop.repo,
+        &["plan", "--verify", "--exit-code", "--registry", &base],
+    );
+    assert_eq!(verified.code, 0, "{}", verified.out);
+}
+
 /// A sample on the real engine of what `world::kill` enumerates with a scripted builder.
 #[test]
 fn killed_at_any_moment_a_build_is_gone_on_with() {

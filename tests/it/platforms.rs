@@ -336,6 +336,48 @@ fn a_base_of_another_platform_is_an_error_before_anything_is_built() {
 }
 
 #[test]
+fn a_base_that_nobody_could_ask_for_is_left_to_the_engine_for_its_own_platform_only() {
+    let old = json!({"platforms": ["linux/386"]});
+    let yard = Yard::new(&BOTH, &[("old", TOOL, old), ("web", TOOL, json!({}))]);
+    let ran = yard.waybill(&["build", "base"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let tags = yard.tags("base");
+    let whole = tags
+        .iter()
+        .find(|tag| tag.len() == "in-".len() + 64)
+        .unwrap();
+    let front = Front::start(yard.registry.address);
+    for project in ["old", "web"] {
+        let dockerfile = format!("FROM {}/base:{whole}\n", front.base("acme"));
+        yard.repo.write(format!("{project}/Dockerfile"), dockerfile);
+    }
+    yard.repo.commit("a base from elsewhere");
+    let mut harmed = 0;
+    for (project, code, told) in [
+        ("old", 3, "error[registry-"),
+        (
+            "web",
+            0,
+            "warning[base-not-asked]: web: nobody looked which platforms '",
+        ),
+    ] {
+        // The tag's digest is told, and no manifest; the engine asks after waybill.
+        front.reset();
+        front.add(
+            Rule::on("GET", "/manifests/sha256")
+                .nth(1)
+                .does(Fault::status(400)),
+        );
+        let ran = yard.waybill(&["build", project]);
+        assert_eq!(ran.code, code, "{project}: {}", ran.err);
+        assert!(ran.err.contains(told), "{project}: {}", ran.err);
+        harmed += 1;
+        assert_eq!(front.harmed(), harmed);
+    }
+    assert_eq!(yard.waybill(&["build", "old"]).code, 0);
+}
+
+#[test]
 fn a_push_that_fails_leaves_nothing_recorded() {
     let yard = Yard::new(&BOTH, &[]);
     let front = Front::start(yard.registry.address);

@@ -30,27 +30,27 @@ pub(crate) fn command(repo: &Repo) -> Command {
     repo.command(env!("CARGO_BIN_EXE_waybill"))
 }
 
-/// Runs a command to its end; one that was killed, or that panicked, fails the test.
+/// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Ran {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    let ran = Ran {
-        code: status.code().unwrap(),
-        out: String::from_utf8(stdout).unwrap(),
-        err: String::from_utf8(stderr).unwrap(),
-    };
-    assert!(
-        !ran.err.contains("panicked") && ran.code != 101,
-        "{}",
-        ran.err
-    );
-    ran
+    Ran::of(command.output().unwrap())
 }
 
 impl Ran {
+    /// What a run came to; one that was killed, or that panicked, fails the test.
+    pub(crate) fn of(output: Output) -> Self {
+        let ran = Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert!(
+            !ran.err.contains("panicked") && ran.code != 101,
+            "{}",
+            ran.err
+        );
+        ran
+    }
+
     /// The one JSON document that was printed.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out)

@@ -36,6 +36,7 @@ use waybill::mask::Secrets;
 use waybill::model::{Digest, Key, ProjectName};
 use waybill::plan::{Action, Plan, Planned};
 use waybill::problem::Failure;
+use waybill::problem::Problem;
 use waybill::registry::{Base, Client, Credentials, embedded};
 
 use crate::repo::Repo;
@@ -519,8 +520,13 @@ impl Done {
 
     /// The code of what went wrong with a project.
     pub(crate) fn code(&self, project: &str) -> &'static str {
+        self.problem(project).code
+    }
+
+    /// What went wrong with a project.
+    pub(crate) fn problem(&self, project: &str) -> &Problem {
         match self.verdict(project) {
-            Verdict::Failed { problem } | Verdict::Error { problem, .. } => problem.code,
+            Verdict::Failed { problem } | Verdict::Error { problem, .. } => problem,
             other => panic!("{project}: {other:?}"),
         }
     }

@@ -79,8 +79,7 @@ pub struct ImageInfo {
 pub struct RemoteImage {
     /// Of the manifest or index that the reference names.
     pub digest: Digest,
-    /// Every platform that it is there for. BuildKit takes an image of a single platform for
-    /// any, so whoever builds on it for another must look here.
+    /// Every platform that it is there for.
     pub platforms: Vec<Platform>,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::engine::Engine;
-use crate::build::{ExternalImages, ImageBuilder, Keep, ProjectImages, check_reach};
+use crate::build::{ExternalImages, ImageBuilder, Keep, check_reach};
 use crate::cli::args::{BuildArgs, Global};
 use crate::cli::plan_file;
 use crate::cli::render::progress::Progress;
@@ -15,7 +15,7 @@ use crate::cli::session::{OpenBases, Session, now, timestamp};
 use crate::cli::stopped::Ended;
 use crate::cli::{exit, render, signal};
 use crate::event::Verdict;
-use crate::execute::{Executor, Options, RECORD_PATIENCE, Report, execute};
+use crate::execute::{Executor, Options, Report, execute};
 use crate::gather::{GatherError, Planning};
 use crate::git::Repository;
 use crate::ledger::breakdown;
@@ -127,10 +127,6 @@ async fn build(
     let upstream = bases.bases.upstream.as_ref();
     check_reach(&engine, &client).await?;
     let masked = Secrets::new(secrets.values().cloned());
-    let clients = bases
-        .bases
-        .places()
-        .map(|(_, ledger)| ledger.client().clone());
     let plan = planning.plan;
     let created = timestamp(planning.facts.commit.time);
     let builder = ImageBuilder {
@@ -141,7 +137,6 @@ async fn build(
         upstream: upstream.map(|ledger| ledger.client().clone()),
         secrets,
         external: ExternalImages::new(session.settings.roots.clone()),
-        images: ProjectImages::new(clients.collect()),
         keep: if bases.is_embedded() {
             Keep::Image
         } else {
@@ -157,7 +152,7 @@ async fn build(
             fail_fast: args.fail_fast,
             timeout: args.timeout,
             layer_cache: !args.no_cache,
-            record_patience: RECORD_PATIENCE,
+            ..Options::default()
         },
         ..idle
     };
@@ -180,13 +175,7 @@ fn idle_executor(
         now: Arc::new(now),
         by: String::new(),
         inputs: Arc::new(inputs(planning)),
-        options: Options {
-            jobs: 1,
-            fail_fast: false,
-            timeout: None,
-            layer_cache: true,
-            record_patience: RECORD_PATIENCE,
-        },
+        options: Options::default(),
     }
 }
 
@@ -224,10 +213,8 @@ impl crate::execute::builder::Builder for NoEngine {
             job.project
         );
         let problem = Problem::error("no-engine", message);
-        Err(crate::execute::builder::BuildError::Other {
-            class: Class::Unreachable,
-            problem,
-        })
+        let failure = Failure::new(Class::Unreachable, problem);
+        Err(crate::execute::builder::BuildError::Other(failure))
     }
 }
 

@@ -13,13 +13,13 @@ use crate::cli::exit;
 use crate::cli::session::{Session, now};
 use crate::cli::stopped::Ended;
 use crate::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
-use crate::execute::{Executor, Options, RECORD_PATIENCE, execute};
+use crate::execute::{Executor, Options, execute};
 use crate::gather::CommitFacts;
 use crate::key::effective_keys;
 use crate::ledger::{BuiltFacts, BuiltRecord, breakdown, names};
 use crate::mask::Secrets;
 use crate::model::{Digest, Platform, Reason};
-use crate::problem::{Class, Diagnose as _, Failure, Problem};
+use crate::problem::{Class, Failure, Problem};
 use crate::registry::manifest::OCI_IMAGE_MEDIA_TYPE;
 use crate::registry::{Client, Put, RegistryError};
 
@@ -103,10 +103,7 @@ async fn build_tiny(session: &Session, args: &RecordAllArgs) -> Ended {
         inputs: Arc::new(inputs.collect()),
         options: Options {
             jobs: 4,
-            fail_fast: false,
-            timeout: None,
-            layer_cache: true,
-            record_patience: RECORD_PATIENCE,
+            ..Options::default()
         },
     };
     let report = execute(&planning.plan, &executor).await?;
@@ -140,17 +137,14 @@ impl Builder for TinyImages {
             bytes: format!("\u{1b}[32mmaking\u{1b}[0m {}\n", job.project).into_bytes(),
         });
         if self.fail.contains(job.project.as_str()) {
-            return Err(BuildError::Other {
-                class: Class::Failed,
-                problem: Problem::error("build-failed", "RUN make did not succeed"),
-            });
+            let problem = Problem::error("build-failed", "RUN make did not succeed");
+            return Err(BuildError::Other(Failure::new(Class::Failed, problem)));
         }
-        let pushed = self.push(job).await.map_err(|error| BuildError::Other {
-            class: error.class(),
-            problem: Problem::error("push-failed", error.to_string()),
-        })?;
+        let pushed = self.push(job).await;
+        let pushed = pushed.map_err(|error| BuildError::Other(error.into()))?;
         let Put::Done(image) = pushed else {
-            return Err(BuildError::TagStands);
+            let tag = names::image(job.key);
+            return Err(BuildError::TagStands { tag });
         };
         Ok(Pushed {
             image,

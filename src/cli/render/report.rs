@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::output::{Output, Style, problem_json};
 use crate::cli::render::progress::{Progress, group};
 use crate::cli::session::OpenBases;
-use crate::event::Verdict;
+use crate::event::{Verdict, milliseconds};
 use crate::execute::Report;
 use crate::model::{CommitId, ProjectName};
 use crate::plan::Place;
@@ -28,7 +28,7 @@ pub(in crate::cli) fn document(report: &Report, commit: CommitId, bases: &OpenBa
                     }
                     _ => None,
                 },
-                "milliseconds": u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                "milliseconds": milliseconds(*duration),
             })
         })
         .collect();

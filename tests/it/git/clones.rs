@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use waybill::gather::{CommitFacts, CommitOptions};
 use waybill::git::{Completeness, GitError, HistoryEnd, Repository};
 use waybill::problem::{Class, Diagnose as _};
 
@@ -213,6 +214,38 @@ fn partial_clones_fetch_missing_blobs_in_one_batch_and_only_when_asked() {
         path("dir1/file")
     );
     assert!(!partial.clone.path().join(".git/FETCH_HEAD").exists());
+}
+
+#[test]
+fn a_partial_clone_fetches_the_dockerfiles_of_a_release_in_one_batch() {
+    let source = Repo::new();
+    let mut projects = serde_json::Map::new();
+    for number in 0..30 {
+        let directory = format!("dir{number}");
+        source.write(
+            format!("{directory}/Dockerfile"),
+            format!("FROM b:{number}\nARG COMMIT_TAG\n"),
+        );
+        projects.insert(
+            directory.clone(),
+            serde_json::json!({"buildDir": directory, "rebuildPatterns": [format!("^{directory}/")]}),
+        );
+    }
+    let manifest = serde_json::json!({"version": 1, "projects": projects});
+    source.write("build_manifest.json", manifest.to_string());
+    let commit = commit_id(&source.commit("many"));
+    let partial = PartialClone::of(&source);
+    let options = CommitOptions {
+        tag: Some("v1".to_owned()),
+        ..CommitOptions::default()
+    };
+    let facts = CommitFacts::load(&open(&partial.clone), commit, &options, None, true).unwrap();
+    let tags = facts
+        .projects
+        .values()
+        .map(|facts| &facts.inputs.recipe.release_tag);
+    assert!(tags.clone().all(Option::is_some) && tags.count() == 30);
+    assert_eq!(partial.calls(), 2, "the manifest, and the Dockerfiles");
 }
 
 #[test]

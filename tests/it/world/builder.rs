@@ -13,7 +13,7 @@ use waybill::event::Phase;
 use waybill::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
 use waybill::ledger::names;
 use waybill::model::{Digest, Key};
-use waybill::problem::{Class, Diagnose as _, Problem};
+use waybill::problem::{Class, Failure, Problem};
 use waybill::registry::{Client, Put, RegistryError};
 
 /// What a build of one project does; those without one build and push.
@@ -29,8 +29,8 @@ pub(crate) enum Act {
     Say(Vec<Vec<u8>>),
     /// Something happens before the image is pushed.
     First(Before),
-    /// An immutable tag stands in the way.
-    TagStands,
+    /// This immutable tag stands in the way.
+    TagStands(String),
 }
 
 /// Something that happens before an image is pushed.
@@ -136,10 +136,8 @@ impl ScriptedBuilder {
             Some(Act::Fail) => Err(failed("the script has it fail".to_owned())),
             Some(Act::Unreachable) => {
                 let problem = Problem::error("engine-unreachable", "the script has it so");
-                Err(BuildError::Other {
-                    class: Class::Unreachable,
-                    problem,
-                })
+                let failure = Failure::new(Class::Unreachable, problem);
+                Err(BuildError::Other(failure))
             }
             Some(Act::Hang) => std::future::pending().await,
             Some(Act::Say(pieces)) => {
@@ -154,7 +152,7 @@ impl ScriptedBuilder {
                 before(job.clone()).await;
                 Ok(())
             }
-            Some(Act::TagStands) => Err(BuildError::TagStands),
+            Some(Act::TagStands(tag)) => Err(BuildError::TagStands { tag: tag.clone() }),
         }
     }
 }
@@ -185,7 +183,7 @@ impl Builder for ScriptedBuilder {
             Some(job.key),
         );
         let Put::Done(image) = pushed.await.map_err(|error| other(&error))? else {
-            return Err(BuildError::TagStands);
+            return Err(BuildError::TagStands { tag });
         };
         self.note('-', job);
         Ok(Pushed {
@@ -199,18 +197,11 @@ impl Builder for ScriptedBuilder {
 
 fn failed(message: String) -> BuildError {
     let problem = Problem::error("build-failed", message);
-    BuildError::Other {
-        class: Class::Failed,
-        problem,
-    }
+    BuildError::Other(Failure::new(Class::Failed, problem))
 }
 
 fn other(error: &RegistryError) -> BuildError {
-    let problem = error.problems().remove(0);
-    BuildError::Other {
-        class: error.class(),
-        problem,
-    }
+    BuildError::Other(error.clone().into())
 }
 
 const TYPE: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -443,12 +443,19 @@ fn a_record_that_a_user_rests_on_and_that_is_gone_is_no_ground_to_record() {
 #[test]
 fn a_tag_that_stands_without_a_record_gives_the_key_up() {
     let world = World::shop();
-    let first = world.run().script("base", Act::TagStands).build();
+    let tag = "in-0000".to_owned();
+    let first = world.run().script("base", Act::TagStands(tag)).build();
     assert_eq!(
         first.verdicts(),
         "api=blocked base=error docs=built log=built web=blocked"
     );
     assert_eq!(first.code("base"), "record-lost");
+    assert!(
+        first
+            .problem("base")
+            .message
+            .contains("the tag in-0000 stands")
+    );
     let second = world.build();
     assert_eq!(second.planned("base").reason.kind(), "record-lost");
     assert_eq!(second.built(), ["api", "base", "web"]);

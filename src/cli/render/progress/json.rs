@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::cli::output::problem_json;
-use crate::event::{Event, Phase, Sink, StepState};
+use crate::event::{Event, Phase, Sink, StepState, milliseconds};
 
 pub(super) fn sink() -> Sink {
     Arc::new(|event| {
@@ -55,7 +55,7 @@ fn line(event: &Event) -> Value {
             "project": project,
             "verdict": verdict.name(),
             "image": verdict.image().map(|(image, _)| image),
-            "milliseconds": u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            "milliseconds": milliseconds(*duration),
         }),
     }
 }
