@@ -175,6 +175,8 @@ impl Session {
             upstream: names.upstream.is_some(),
         };
         let client = self.remote(&names.registry, written_credentials())?;
+        // What is somebody else's is told before anything is changed there.
+        Ledger::check(&client).await?;
         let own = upkeep::OWN.into_iter();
         let wanted: Vec<(String, Upkeep)> = own
             .chain(manifest.projects.keys().map(ProjectName::as_str))

@@ -37,6 +37,14 @@ pub enum LedgerError {
         /// What is wrong with it.
         why: String,
     },
+    /// A list of tags is not that of the repository that it was asked of, or not the whole.
+    #[error("the list of tags of {name} lacks the marker {tag}, which stands there")]
+    ListIncomplete {
+        /// The full name of the repository.
+        name: String,
+        /// The marker's tag.
+        tag: &'static str,
+    },
     /// The base was made without an upstream and is now used with one.
     #[error("{base} was made to be used alone, and cannot be written with an upstream")]
     UpstreamForbidden {
@@ -87,6 +95,10 @@ impl Diagnose for LedgerError {
             ),
             Self::RecordUnreadable { .. } => problem("record-unreadable")
                 .hint("a plan takes it for none: `waybill build` builds the project again"),
+            Self::ListIncomplete { .. } => problem("list-incomplete").hint(
+                "nothing can be concluded from it: try again; if it stays so, check what stands \
+                 between here and the registry (a cache, a mirror)",
+            ),
             Self::UpstreamForbidden { .. } => problem("base-upstream-mismatch").hint(
                 "a base that feeds deployments reads nothing else: drop --upstream, or write to a \
                  base of your own with --registry",

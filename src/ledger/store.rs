@@ -59,42 +59,42 @@ pub struct Ledger {
 impl Ledger {
     /// Opens a base: reads the markers of its ledger and of its taints.
     pub async fn open(client: Client) -> Result<Self, LedgerError> {
-        let (ledger, taints) =
-            futures_util::try_join!(read_marker(&client, LEDGER), read_marker(&client, TAINTS))?;
         let missing = |repository| LedgerError::MarkerMissing {
             base: client.base().to_string(),
             repository,
             tag: MARKER,
         };
-        let marker = ledger.ok_or_else(|| missing(LEDGER))?;
-        let taints = taints.ok_or_else(|| missing(TAINTS))?;
-        if taints.id != marker.id {
-            return Err(LedgerError::Unreadable {
-                name: format!("{}/{TAINTS}:{MARKER}", client.base()),
-                source: RecordError::Foreign {
-                    field: "ledger",
-                    found: taints.id,
-                    expected: marker.id,
-                },
-            });
+        match read_markers(&client).await? {
+            (Some(marker), Some(_)) => Ok(Self { client, marker }),
+            (None, _) => Err(missing(LEDGER)),
+            (_, None) => Err(missing(TAINTS)),
         }
-        Ok(Self { client, marker })
     }
 
-    /// Makes the markers of a base that has none, and opens it. What stands is left as it is; a
+    /// Opens a base, and makes the markers of one that has none. What stands is left as it is; a
     /// half-made base is completed.
     pub async fn create(client: Client, new: Marker, now: &str) -> Result<Self, LedgerError> {
-        let marker = match read_marker(&client, LEDGER).await? {
-            Some(marker) => marker,
-            None => match read_marker(&client, TAINTS).await? {
-                Some(marker) => write_marker(&client, LEDGER, marker, now).await?,
-                None => write_marker(&client, LEDGER, new, now).await?,
-            },
+        let (ledger, taints) = match read_markers(&client).await? {
+            (Some(marker), Some(_)) => return Ok(Self { client, marker }),
+            lacking => lacking,
         };
-        if read_marker(&client, TAINTS).await?.is_none() {
+        let marker = if let Some(marker) = ledger {
+            marker
+        } else {
+            let marker = taints.clone().unwrap_or(new);
+            write_marker(&client, LEDGER, marker, now).await?
+        };
+        if taints.is_none() {
             write_marker(&client, TAINTS, marker, now).await?;
         }
+        // Another run may have made it at the same time: what stands in the end is read again.
         Self::open(client).await
+    }
+
+    /// Asks whether there is anything in the way of a base here: markers that cannot be read, or
+    /// that are not of one base.
+    pub async fn check(client: &Client) -> Result<(), LedgerError> {
+        read_markers(client).await.map(|_| ())
     }
 
     /// The registry that holds the records, and the images beside them.
@@ -166,8 +166,19 @@ impl Ledger {
     }
 
     /// Every tainted key of the base: one listing of the taints' own repository, all its pages.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::ListIncomplete`] where the listing lacks the marker: it is cut off, or of
+    /// something else, and does not say that there are no taints.
     pub async fn tainted_keys(&self) -> Result<BTreeSet<Key>, LedgerError> {
         let tags = self.client.tags(TAINTS).await?;
+        if !tags.iter().any(|tag| tag == MARKER) {
+            return Err(LedgerError::ListIncomplete {
+                name: self.client.base().name(TAINTS),
+                tag: MARKER,
+            });
+        }
         Ok(tags
             .iter()
             .filter_map(|tag| names::taint_key(tag))
@@ -380,6 +391,23 @@ pub(super) fn unreadable_taint(why: &str, commit: crate::model::CommitId) -> Tai
         },
         commit,
         by,
+    }
+}
+
+/// The markers of a base's ledger and of its taints, which are of one base where both stand.
+async fn read_markers(client: &Client) -> Result<(Option<Marker>, Option<Marker>), LedgerError> {
+    let (ledger, taints) =
+        futures_util::try_join!(read_marker(client, LEDGER), read_marker(client, TAINTS))?;
+    match (&ledger, &taints) {
+        (Some(marker), Some(taints)) if taints.id != marker.id => Err(LedgerError::Unreadable {
+            name: client.base().tagged(TAINTS, MARKER),
+            source: RecordError::Foreign {
+                field: "ledger",
+                found: taints.id.clone(),
+                expected: marker.id.clone(),
+            },
+        }),
+        _ => Ok((ledger, taints)),
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is to be kept in the repositories of a base, for registries that are told so: one place for
 //! the defaults.
 //!
-//! Rules go by the first that matches one of an image's tags: an image that runs somewhere and is
-//! old has `live-<env>` and `in-<key>`, and the former keeps it.
+//! Rules go by the first that matches one of an image's tags: what runs somewhere, or ran, is kept
+//! before anything else is looked at, and an image with a record is kept as long as the record is,
+//! whatever other tags it has. What is bounded is what nothing rests on: layer caches, and images
+//! that are known by their `cache-<commit>` tags alone.
 
 use super::names::{LEDGER, RUNS, TAINTS};
 use crate::registry::{Keep, Upkeep};
@@ -14,7 +16,7 @@ const IMAGES: Upkeep = Upkeep {
         Keep::All("live-*"),
         Keep::All("next-*"),
         Keep::All("prev-*"),
-        Keep::Newest("in-*", 500),
+        Keep::All("in-*"),
         Keep::Newest("cache-*", 500),
         Keep::Newest("stage-*", 200),
         Keep::UntaggedDays(14),
@@ -37,11 +39,12 @@ const DISTRUST: Upkeep = Upkeep {
     scan: false,
 };
 
-/// Results that come and go: the last failure of a key is replaced by the next one.
+/// Results: a task that has passed is not run again, so that its record is kept; the last failure
+/// of a key is replaced by the next one.
 const RESULTS: Upkeep = Upkeep {
     moving: &["v1-failed-*"],
     keep: &[
-        Keep::Newest("v1-passed-*", 20_000),
+        Keep::All("v1-passed-*"),
         Keep::Newest("v1-failed-*", 2_000),
         Keep::UntaggedDays(14),
     ],
@@ -112,6 +115,12 @@ mod tests {
         for repository in [LEDGER, TAINTS] {
             assert_eq!(of(repository).ecr_settings().get("lifecyclePolicy"), None);
         }
+        // Of the results, those of tasks that have passed.
+        let passed = RESULTS.keep.iter().find(|keep| match keep {
+            Keep::All(pattern) | Keep::Newest(pattern, _) => covers(pattern, "v1-passed-1"),
+            Keep::UntaggedDays(_) => false,
+        });
+        assert!(matches!(passed, Some(Keep::All(_))), "{passed:?}");
     }
 
     /// ECR's rules for an image with several tags: the first rule that matches one decides.
@@ -132,10 +141,19 @@ mod tests {
             })
         };
         let count = |tags: &[&str]| first(tags).unwrap()["selection"]["countNumber"].clone();
-        assert_eq!(count(&["in-1", "cache-2"]), 500);
+        let pattern =
+            |tags: &[&str]| first(tags).unwrap()["selection"]["tagPatternList"][0].clone();
         for protected in ["live-prod", "next-prod", "prev-prod"] {
-            assert_eq!(count(&["in-1", "cache-2", protected]), 1_000_000);
+            let tags = ["in-1", "cache-2", "stage-3-a", protected];
+            assert!(covers(pattern(&tags).as_str().unwrap(), protected));
+            assert_eq!(count(&tags), 1_000_000);
         }
+        // An image with a record, or one platform's part of it, is kept as long as the record.
+        for kept in [&["in-1", "cache-2"][..], &["in-1-linux-arm64"]] {
+            assert_eq!(count(kept), 1_000_000, "{kept:?}");
+        }
+        assert_eq!(count(&["cache-2"]), 500);
+        assert_eq!(count(&["stage-3-a"]), 200);
         assert_eq!(first(&["v1.2"]), None);
         assert_eq!(rules.last().unwrap()["selection"]["tagStatus"], "untagged");
     }

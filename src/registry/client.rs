@@ -144,7 +144,8 @@ impl Client {
     /// The manifest under a tag or digest; `None` where the registry says, in the protocol's own
     /// words, that there is none. A 404 without them (an empty one, a proxy's page) is an error:
     /// it does not say that the registry was asked. What this client has put itself is never
-    /// absent: a registry that does not show it is asked again, and is an error in the end.
+    /// absent: a registry that does not show it is asked again, and is an error in the end; so is
+    /// one that does not know a repository any more, out of which this client has read before.
     pub async fn manifest(
         &self,
         repository: &str,
@@ -156,10 +157,19 @@ impl Client {
             let answer = self.transport.once(&request).await?;
             let pushed = || self.transport.pushed.has_manifest(repository, reference);
             match answer.status.as_u16() {
-                200 => Ok(read_manifest(&answer, reference).map(Some)?),
+                200 => {
+                    let manifest = read_manifest(&answer, reference)?;
+                    self.transport.pushed.found_in(repository);
+                    Ok(Some(manifest))
+                }
                 404 if pushed() => Err(Failure::passing(RegistryError::PushNotShown {
                     request: answer.request,
                 })),
+                _ if answer.says("NAME_UNKNOWN") && self.transport.pushed.stands(repository) => {
+                    Err(Failure::passing(RegistryError::RepositoryGone {
+                        request: answer.request,
+                    }))
+                }
                 _ if answer.says_absent() => Ok(None),
                 _ => Err(answer.refused().into()),
             }
@@ -184,11 +194,15 @@ impl Client {
         let mut batched = BTreeMap::new();
         if let Some(ecr) = &self.transport.ecr {
             let full = self.base().repository(repository);
-            batched = ecr.manifests(&self.transport, &full, &tags).await?;
+            let stands = self.transport.pushed.stands(repository);
+            batched = ecr.manifests(&self.transport, &full, &tags, stands).await?;
             tags.retain(|tag| !batched.contains_key(*tag) && self.has_put(repository, tag));
         } else if tags.len() >= LIST_FROM {
             let listed: HashSet<String> = self.tags(repository).await?.into_iter().collect();
-            tags.retain(|tag| listed.contains(*tag) || self.has_put(repository, tag));
+            // A list without anything in it says nothing of a repository that is known to stand.
+            if !(listed.is_empty() && self.transport.pushed.stands(repository)) {
+                tags.retain(|tag| listed.contains(*tag) || self.has_put(repository, tag));
+            }
         }
         let found: Vec<Option<(String, RawManifest)>> = stream::iter(tags)
             .map(|tag| async move {

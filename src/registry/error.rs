@@ -179,6 +179,12 @@ pub enum RegistryError {
         /// What was asked.
         request: RequestLine,
     },
+    /// A repository is not known, out of which something was read before.
+    #[error("{request}: the registry does not know the repository that it had a moment ago")]
+    RepositoryGone {
+        /// What was asked.
+        request: RequestLine,
+    },
     /// The registry does not delete this kind of thing.
     #[error("{request}: the registry does not delete this")]
     NoDelete {
@@ -273,6 +279,7 @@ impl RegistryError {
             Self::EcrNotBuiltIn { .. } => "ecr-not-built-in",
             Self::Tls { .. } => "registry-tls",
             Self::PushNotShown { .. } => "push-not-shown",
+            Self::RepositoryGone { .. } => "repository-gone",
             Self::NoDelete { .. } => "registry-no-delete",
             Self::Incomplete { .. } => "image-incomplete",
             Self::NotCopied { .. } => "image-not-copied",
@@ -339,6 +346,11 @@ impl RegistryError {
             }
             Self::PushNotShown { .. } => {
                 "try again in a while; if it stays so, something deletes what is pushed".into()
+            }
+            Self::RepositoryGone { .. } => {
+                "try again in a while; if it stays so, the repository was deleted: \
+                 `waybill registry init` makes the base anew"
+                    .into()
             }
             Self::NoDelete { .. } => {
                 "have the registry allow it, or delete it by the registry's own means (retention, \

@@ -5,7 +5,8 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Manifests by repository and reference, and the repositories that anything was put into.
+/// Manifests by repository and reference, the repositories that anything was put into, and those in
+/// which something was found.
 #[derive(Debug, Default)]
 pub(super) struct Pushed(Mutex<Known>);
 
@@ -13,6 +14,7 @@ pub(super) struct Pushed(Mutex<Known>);
 struct Known {
     manifests: HashSet<(String, String)>,
     repositories: HashSet<String>,
+    standing: HashSet<String>,
 }
 
 impl Pushed {
@@ -31,6 +33,19 @@ impl Pushed {
         known
             .manifests
             .insert((repository.to_owned(), reference.to_owned()));
+    }
+
+    /// A manifest was found in a repository.
+    pub(super) fn found_in(&self, repository: &str) {
+        let mut known = self.known();
+        if !known.standing.contains(repository) {
+            known.standing.insert(repository.to_owned());
+        }
+    }
+
+    /// Whether a repository is known to stand.
+    pub(super) fn stands(&self, repository: &str) -> bool {
+        self.known().standing.contains(repository)
     }
 
     /// A tag was deleted, or a manifest, and with it any number of tags.

@@ -8,7 +8,7 @@ use aws_sdk_ecr::types::{ImageStatus, ImageStatusFilter};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::api::Ecr;
+use super::api::{Ecr, Refusal};
 use crate::model::Digest;
 use crate::registry::RegistryError;
 use crate::registry::client::{MANIFEST_TYPES, RawManifest};
@@ -22,20 +22,25 @@ const PARALLEL: usize = 8;
 
 const GET: &str = "BatchGetImage";
 
+/// ECR's own words for a repository that is not there.
+const NO_REPOSITORY: &str = "RepositoryNotFoundException";
+
 impl Ecr {
     /// The most images that a call may name.
     pub(in crate::registry) const BATCH: usize = 100;
 
     /// The manifests under many tags of a repository, in batches. A tag that ECR says it does not
-    /// know is not in the answer.
+    /// know is not in the answer; nor is any of a repository that it does not know, unless that is
+    /// known to `stand`, which makes it an error.
     pub(in crate::registry) async fn manifests(
         &self,
         transport: &Transport,
         repository: &str,
         tags: &[&str],
+        stands: bool,
     ) -> Result<BTreeMap<String, RawManifest>, RegistryError> {
         let batches = stream::iter(tags.chunks(Self::BATCH))
-            .map(|batch| self.batch(transport, repository, batch))
+            .map(|batch| self.batch(transport, repository, batch, stands))
             .buffer_unordered(PARALLEL);
         batches
             .try_fold(BTreeMap::new(), |mut all, some| async {
@@ -51,14 +56,16 @@ impl Ecr {
         transport: &Transport,
         repository: &str,
         tags: &[&str],
+        stands: bool,
     ) -> Result<BTreeMap<String, RawManifest>, RegistryError> {
         let mut open: BTreeSet<&str> = tags.iter().copied().collect();
         let mut found = BTreeMap::new();
         let mut delays = delays(&self.options);
         loop {
-            let Some(answer) = self.get(transport, repository, &open).await? else {
-                // There is no such repository, by ECR's own words.
-                return Ok(found);
+            let answer = match self.get(transport, repository, &open).await? {
+                Ok(answer) => answer,
+                Err(refusal) if refusal.code == NO_REPOSITORY && !stands => return Ok(found),
+                Err(refusal) => return Err(refusal.error()),
             };
             for image in answer.images() {
                 let (tag, manifest) = self.read(image, &open)?;
@@ -90,7 +97,7 @@ impl Ecr {
         transport: &Transport,
         repository: &str,
         tags: &BTreeSet<&str>,
-    ) -> Result<Option<BatchGetImageOutput>, RegistryError> {
+    ) -> Result<Result<BatchGetImageOutput, Refusal>, RegistryError> {
         let ids = tags
             .iter()
             .map(|tag| ImageIdentifier::builder().image_tag(*tag).build());
@@ -104,14 +111,8 @@ impl Ecr {
                 .set_accepted_media_types(Some(types.clone()))
                 .send()
         };
-        match self
-            .call(&transport.counter, (Kind::ManifestBatch, GET), send)
-            .await?
-        {
-            Ok(answer) => Ok(Some(answer)),
-            Err(refusal) if refusal.code == "RepositoryNotFoundException" => Ok(None),
-            Err(refusal) => Err(refusal.error()),
-        }
+        self.call(&transport.counter, (Kind::ManifestBatch, GET), send)
+            .await
     }
 
     /// A manifest under the tag that it was asked for by, if its bytes have the digest that is
@@ -211,7 +212,7 @@ impl Ecr {
                 )
             })),
             Err(refusal) => match refusal.code.as_str() {
-                "ImageNotFoundException" | "RepositoryNotFoundException" => Ok(false),
+                "ImageNotFoundException" | NO_REPOSITORY => Ok(false),
                 _ => Err(refusal.error()),
             },
         }

@@ -52,6 +52,7 @@ impl Ecr {
         _: &Transport,
         _: &str,
         _: &[&str],
+        _: bool,
     ) -> Result<BTreeMap<String, RawManifest>, RegistryError> {
         match self.0 {}
     }

@@ -105,6 +105,42 @@ fn what_stands_is_left_and_what_lacks_a_policy_gets_it() {
     assert_eq!(id(&again.out), id(&made.out));
 }
 
+/// Repositories of others are left alone, also those of this prefix that the manifest does not name;
+/// and where a ledger is not waybill's, everything is.
+#[test]
+fn what_is_not_the_bases_is_left_alone() {
+    let service = Service::start();
+    let repo = repository(&["api"]);
+    for name in ["api", "acme/other", "acme/api"] {
+        let made = json!({"repositoryName": name});
+        service.moto.ask("CreateRepository", &made);
+    }
+    let policy = |name: &str| {
+        let asked = json!({"repositoryName": name});
+        let told = service.moto.ask("GetLifecyclePolicy", &asked);
+        told["lifecyclePolicyText"].is_string()
+    };
+    let ledger = json!({"repositoryName": "acme/waybill-ledger"});
+    service.moto.ask("CreateRepository", &ledger);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let marker = ["v1-ledger".to_owned()];
+    let put = runtime.block_on(super::client::seed(&service, "waybill-ledger", &marker));
+    service.learn("acme/waybill-ledger", marker, &put[0].to_string());
+    let refused = waybill_at(&service, &repo, &["registry", "init"]);
+    assert_eq!(refused.code, 3, "{}", refused.err);
+    assert!(
+        refused.err.contains("error[marker-unreadable]"),
+        "{}",
+        refused.err
+    );
+    assert!(!policy("acme/api"));
+    assert_eq!(service.count("CreateRepository"), 0);
+    service.lose("acme/waybill-ledger", "v1-ledger");
+    let made = waybill_at(&service, &repo, &["registry", "init"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    assert!(policy("acme/api") && !policy("acme/other") && !policy("api"));
+}
+
 #[test]
 fn without_a_credential_nothing_is_asked() {
     let service = Service::start();

@@ -60,7 +60,7 @@ async fn manifest(client: &Client, repository: &str, number: usize) -> Bytes {
 }
 
 /// Puts manifests past the service, so that no quota is in the way.
-async fn seed(service: &Service, repository: &str, tags: &[String]) -> Vec<Digest> {
+pub(super) async fn seed(service: &Service, repository: &str, tags: &[String]) -> Vec<Digest> {
     let base = service.registry.base("acme").parse().unwrap();
     let plain = Client::new(base, Credentials::Anonymous, Options::default()).unwrap();
     let mut digests = Vec::new();
@@ -135,6 +135,18 @@ async fn only_ecrs_own_words_make_an_image_absent() {
     );
     made(&client, "api").await;
     seed(&service, "api", &asked).await;
+    assert!(client.manifest("api", &asked[0]).await.unwrap().is_some());
+    // A repository that was read from does not cease to be.
+    service.behave(|ways| ways.no_repositories = true);
+    let error = client.manifests("api", &asked).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.class()),
+        ("aws-refused", Class::Unreachable)
+    );
+    assert!(error.to_string().contains("RepositoryNotFound"), "{error}");
+    let error = client.manifest("api", &asked[0]).await.unwrap_err();
+    assert_eq!(error.code(), "repository-gone");
+    service.behave(|ways| ways.no_repositories = false);
     for (code, expected) in [
         ("ImageInaccessible", "aws-refused"),
         ("KmsError", "aws-refused"),

@@ -122,6 +122,32 @@ const TABLE: &[Row] = &[
         each_stops(3, "registry-refused"),
     ),
     (
+        "the list of taints is not that of the taints",
+        |scene| {
+            let list = Rule::on("GET", "/waybill-taints/tags/list");
+            let other = r#"{"name": "acme/other", "tags": ["latest"]}"#;
+            let other = Fault::answer(200, "application/json", other);
+            scene.front.add(list.does(other));
+        },
+        each_stops(3, "list-incomplete"),
+    ),
+    (
+        "the taints are said to be no repository",
+        |scene| {
+            let list = Rule::on("GET", "/waybill-taints/tags/list");
+            scene.front.add(list.does(unknown_repository()));
+        },
+        each_stops(3, "list-incomplete"),
+    ),
+    (
+        "the ledger is said to be no repository once its marker was read",
+        |scene| {
+            let record = Rule::on("GET", "/waybill-ledger/manifests/v1-(built|release)-");
+            scene.front.add(record.does(unknown_repository()));
+        },
+        each_stops(3, "repository-gone"),
+    ),
+    (
         "the project's tags cannot be listed",
         |scene| {
             let list = Rule::on("GET", "/docs/tags/list");
@@ -229,6 +255,10 @@ const TABLE: &[Row] = &[
         each_stops(2, "no-manifest"),
     ),
 ];
+
+fn unknown_repository() -> Fault {
+    Fault::error(404, "NAME_UNKNOWN", "repository name not known to registry")
+}
 
 fn asks_for_basic() -> Fault {
     Fault::error(401, "UNAUTHORIZED", "who are you?")
