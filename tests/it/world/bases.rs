@@ -1,11 +1,14 @@
 //! Two bases: the upstream is read and never written, and what is built goes into one's own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use waybill::event::Event;
 use waybill::ledger::names;
 
 use super::builder::{Act, push_image};
 use super::reuse::built_shop;
+use super::taints::record_another;
 use super::{World, builds};
 use crate::front::Front;
 
@@ -134,6 +137,30 @@ fn an_image_known_by_its_tag_is_taken_over_and_recorded() {
     let second = world.build();
     assert_eq!(second.verdicts(), "api=reused base=reused log=reused");
     assert_eq!(second.planned("base").reason.kind(), "recorded");
+}
+
+#[test]
+fn what_was_recorded_since_the_plan_is_taken_before_an_image_that_has_only_a_tag() {
+    let world = aztec();
+    let planned = world.run().plan().plan;
+    let (key, commit) = (super::planned(&planned, "base").key.key, planned.commit);
+    let base = world.registry.base();
+    let racing = Arc::new(move |event: Event| {
+        if matches!(event, Event::Planned { .. }) {
+            let record = record_another(base.clone(), "base", key, commit);
+            let racing =
+                std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(record));
+            racing.join().unwrap();
+        }
+    });
+    let done = world.run().telling(racing).build();
+    assert_eq!(done.verdicts(), "api=built base=reused log=built");
+    let used = &done.builder.job("api").uses["base"];
+    assert!(used.ends_with(&done.image("base").to_string()), "{used}");
+    let (client, tag) = (world.client(), names::image(key));
+    let tagged = world.block_on(client.digest_of("base", &tag)).unwrap();
+    assert_eq!(tagged, Some(done.image("base")));
+    assert_eq!(world.build().built(), NOTHING);
 }
 
 #[test]

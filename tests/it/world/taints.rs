@@ -2,7 +2,7 @@
 
 use waybill::gather::PlanRequest;
 use waybill::ledger::{BuiltFacts, BuiltRecord, TaintRecord, names};
-use waybill::model::{Key, Reason};
+use waybill::model::{CommitId, Key, Reason};
 use waybill::problem::Class;
 
 use super::builder::{Act, push_image};
@@ -315,7 +315,7 @@ fn a_newer_record_stops_everything() {
 }
 
 /// Records another image under a key, as a racing run does.
-async fn record_another(base: String, project: &str, key: Key, commit: waybill::model::CommitId) {
+pub(super) async fn record_another(base: String, project: &str, key: Key, commit: CommitId) {
     let client = client(&base);
     let content = format!("another {project}");
     let tag = names::image(key);
