@@ -4,12 +4,12 @@
 
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -177,6 +177,15 @@ impl Scene {
         (codes, done.built().into_iter().collect())
     }
 
+    /// The tag of each project's record.
+    fn tags_of_records(&self) -> BTreeMap<String, String> {
+        let plan = self.world.run().plan().plan;
+        let projects = plan.projects.iter();
+        projects
+            .map(|(project, planned)| (names::built(planned.key.key), project.to_string()))
+            .collect()
+    }
+
     /// Everything that is recorded is there, whole, and is what a plan reuses. Returns the
     /// projects that are recorded.
     fn audit(&self) -> BTreeSet<String> {
@@ -282,49 +291,92 @@ fn a_build_outlives_a_registry_that_is_started_again() {
         scene.front.log().len()
     };
     for kind in KINDS {
+        let mut outlived = 0;
         for at in (5..requests).step_by(requests / 8) {
             let scene = Scene::new(kind, &format!("started again at request {at}"));
-            let registry = Arc::clone(&scene.registry);
-            let back = Arc::new(Mutex::new(None));
-            let coming = Arc::clone(&back);
-            scene.front.on_request(Arc::new(move |number, _| {
-                if number == at {
-                    let (stopped, started) = (Arc::clone(&registry), Arc::clone(&registry));
-                    // Stopped when this returns, and back a while later.
-                    let stop = thread::spawn(move || stopped.lock().unwrap().stop());
-                    stop.join().unwrap();
-                    *coming.lock().unwrap() = Some(thread::spawn(move || {
-                        thread::sleep(Duration::from_millis(20));
-                        started.lock().unwrap().serve_again();
-                    }));
-                }
-            }));
+            let interlude = Interlude::at(&scene, at);
             let (codes, _) = scene.build();
             // Five attempts within less than the time of the start may not be enough.
             let allowed = BTreeSet::from(["registry-unreachable"]);
             assert!(codes.is_subset(&allowed), "{}: {codes:?}", scene.name);
-            scene.front.on_request(Arc::new(|_, _| {}));
-            let back = back.lock().unwrap().take();
-            back.expect("it was stopped").join().unwrap();
+            let before = interlude.end(&scene);
+            let audited = scene.audit();
+            assert!(before.is_subset(&audited), "{}: {before:?}", scene.name);
+            outlived += before.len();
             scene.goes_on();
         }
+        assert!(outlived > 5, "{kind}: {outlived} records were there to be lost");
     }
+}
+
+/// A registry is stopped at some request, and comes back a while later.
+struct Interlude {
+    /// The projects that had a record when it stopped, and what serves it again.
+    seen: mpsc::Receiver<(BTreeSet<String>, JoinHandle<()>)>,
+}
+
+impl Interlude {
+    fn at(scene: &Scene, at: usize) -> Self {
+        let registry = Arc::clone(&scene.registry);
+        let tags = scene.tags_of_records();
+        let (send, seen) = mpsc::channel();
+        scene.front.on_request(Arc::new(move |number, _| {
+            if number != at {
+                return;
+            }
+            let (stopped, started) = (Arc::clone(&registry), Arc::clone(&registry));
+            let tags = tags.clone();
+            // Stopped when this returns, and back a while later.
+            let stop = thread::spawn(move || {
+                let mut registry = stopped.lock().unwrap();
+                let recorded = recorded(registry.address(), &tags);
+                registry.stop();
+                recorded
+            });
+            let recorded = stop.join().unwrap();
+            let back = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                started.lock().unwrap().serve_again();
+            });
+            send.send((recorded, back)).unwrap();
+        }));
+        Self { seen }
+    }
+
+    /// Waits until the registry is back; returns the projects that had a record when it stopped.
+    fn end(self, scene: &Scene) -> BTreeSet<String> {
+        scene.front.on_request(Arc::new(|_, _| {}));
+        let (recorded, back) = self.seen.try_recv().expect("it was stopped");
+        back.join().unwrap();
+        recorded
+    }
+}
+
+/// The projects whose record stands, of those whose records would have these tags.
+fn recorded(registry: SocketAddr, tags: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let client = super::client(&format!("{registry}/{PREFIX}"));
+    let standing = runtime().block_on(client.tags(names::LEDGER)).unwrap();
+    let projects = standing.iter().filter_map(|tag| tags.get(tag));
+    projects.cloned().collect()
 }
 
 /// A file system of its own, with little room.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// `None` where this process may not mount.
-    fn mount(kilobytes: u32) -> Option<Self> {
+    fn mount(kilobytes: u32) -> Self {
         let place = tempfile::tempdir().unwrap();
         let size = format!("size={kilobytes}k");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "waybill-test"])
-            .arg(place.path())
-            .output()
-            .unwrap();
-        mounted.status.success().then_some(Self(place))
+        let options = ["-t", "tmpfs", "-o", &size, "waybill-test"];
+        let mut mount = as_root("mount");
+        let mounted = mount.args(options).arg(place.path()).output();
+        let mounted = mounted.expect("this test mounts a file system: run it as root, or with sudo");
+        assert!(
+            mounted.status.success(),
+            "this test mounts a file system, which takes root, or sudo without a password: {}",
+            String::from_utf8_lossy(&mounted.stderr)
+        );
+        Self(place)
     }
 
     /// Leaves room for so much.
@@ -368,18 +420,26 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+        let _ = as_root("umount").arg("-l").arg(self.0.path()).status();
     }
+}
+
+/// A program of root's: run as it is by root, by others through `sudo`.
+fn as_root(program: &str) -> Command {
+    let who = Command::new("id").arg("-u").output().unwrap();
+    if who.stdout == b"0\n" {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
 }
 
 #[test]
 fn a_full_disk_is_told_and_what_was_recorded_before_it_is_true() {
     for kind in KINDS {
         for left in [0, 32, 90, 150, 220, 300] {
-            let Some(disk) = SmallDisk::mount(4096) else {
-                report("not tried: no file system can be mounted here");
-                return;
-            };
+            let disk = SmallDisk::mount(4096);
             let registry = Registry::start(kind, disk.0.path());
             let spare = tempfile::tempdir().unwrap();
             let scene = Scene::over(registry, spare, format!("{left} kB left ({kind})"));
