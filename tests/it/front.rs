@@ -11,8 +11,10 @@
 //! runs on a thread of its own, so that tests with and without async can use it, and ends when it
 //! is dropped.
 
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -205,6 +207,8 @@ struct State {
     harmed: AtomicUsize,
     on_request: Mutex<Option<OnRequest>>,
     putting: tokio::sync::Mutex<()>,
+    /// Held once more by each request that is passed on.
+    under_way: Arc<()>,
 }
 
 impl Front {
@@ -225,6 +229,7 @@ impl Front {
             harmed: AtomicUsize::new(0),
             on_request: Mutex::default(),
             putting: tokio::sync::Mutex::default(),
+            under_way: Arc::default(),
         });
         let (send_address, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
@@ -271,6 +276,55 @@ impl Front {
     /// Has a function told of every request; it may block, and then so does the front.
     pub(crate) fn on_request(&self, told: OnRequest) {
         *self.state.on_request.lock().unwrap() = Some(told);
+    }
+
+    /// Runs a program until it ends, or until the n-th request that fits a regex over
+    /// `METHOD path` comes: then it is killed, before the request is passed on. Says whether it
+    /// was killed; one that ended by itself must have succeeded. When this returns, nothing that
+    /// it asked for is under way any more.
+    pub(crate) fn kill_at(&self, command: &mut Command, request: &str, nth: usize) -> bool {
+        let pattern = Regex::new(&format!("^{request}")).unwrap();
+        let matched = AtomicUsize::new(0);
+        let mut said = tempfile::tempfile().unwrap();
+        command.stdout(Stdio::null());
+        command.stderr(said.try_clone().unwrap());
+        // Held until the program is there to be killed.
+        let victim = Arc::new(Mutex::new(None::<Child>));
+        let mut starting = victim.lock().unwrap();
+        let running = Arc::clone(&victim);
+        let state = Arc::clone(&self.state);
+        self.on_request(Arc::new(move |_, request| {
+            let fits = pattern.is_match(request);
+            if fits && matched.fetch_add(1, Ordering::SeqCst) + 1 == nth {
+                // What comes from the dead is not passed on.
+                let silence = Rule::on("*", ".").does(Fault::Cut);
+                state.rules.lock().unwrap().insert(0, silence);
+                running.lock().unwrap().as_mut().unwrap().kill().unwrap();
+            }
+        }));
+        *starting = Some(command.spawn().unwrap());
+        drop(starting);
+        let status = loop {
+            let ended = victim.lock().unwrap().as_mut().unwrap().try_wait();
+            if let Some(status) = ended.unwrap() {
+                break status;
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        self.on_request(Arc::new(|_, _| {}));
+        let killed = status.signal() == Some(9);
+        let mut words = String::new();
+        said.rewind().unwrap();
+        said.read_to_string(&mut words).unwrap();
+        assert!(killed || status.success(), "{status}: {words}");
+        if killed {
+            self.state.rules.lock().unwrap().remove(0);
+        }
+        // What was passed on before may still be on its way.
+        while Arc::strong_count(&self.state.under_way) > 1 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        killed
     }
 
     /// Every request so far, in the order of their coming.
@@ -337,7 +391,15 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Ans
         told(number, &format!("{method} {path}"));
     }
     match state.fault(&method, &path) {
-        Fault::Pass => state.forward(request).await,
+        Fault::Pass => {
+            // Goes through to its end, even where nobody waits for it any more.
+            let passing = Arc::clone(&state);
+            let passed = tokio::spawn(async move {
+                let _held = Arc::clone(&passing.under_way);
+                passing.forward(request).await
+            });
+            passed.await.map_err(io::Error::other)?
+        }
         Fault::Immutable => state.put_once(request).await,
         Fault::Delay(time) => {
             tokio::time::sleep(time).await;

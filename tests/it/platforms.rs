@@ -4,9 +4,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -110,6 +108,18 @@ impl Yard {
         let mut tags: Vec<String> = tags.map(|tag| tag.as_str().unwrap().to_owned()).collect();
         tags.sort_unstable();
         tags
+    }
+
+    /// The projects whose key at the commit has a record in the ledger, by its tag.
+    fn standing(&self) -> Vec<String> {
+        let tags = self.tags("waybill-ledger");
+        let plan = self.waybill(&["plan", "--json"]).json();
+        let projects = plan["projects"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        projects
+            .filter(|project| tags.contains(&format!("v1-built-{}", text(&project["key"]))))
+            .map(|project| text(&project["name"]))
+            .collect()
     }
 
     /// What an index names: platform and full reference of each image.
@@ -403,44 +413,43 @@ fn a_push_that_fails_leaves_nothing_recorded() {
 fn killed_between_its_platforms_a_build_is_gone_on_with() {
     let yard = Yard::new(&BOTH, &[("api", API, json!({"platforms": BOTH}))]);
     let front = Front::start(yard.registry.address);
-    for moment in [
-        "/base/manifests/in-.*-386",
-        "/base/manifests/in-.*-amd64",
-        "/api/manifests/in-.*-386",
+    // What is put, for which time, and what is recorded by then.
+    for (put, nth, recorded) in [
+        ("base/blobs/uploads/.*digest=", 2, &[] as &[&str]),
+        ("base/manifests/in-.*-386", 1, &[]),
+        ("base/manifests/in-.*-amd64", 1, &[]),
+        ("base/manifests/in-[0-9a-f]*$", 1, &[]),
+        ("waybill-ledger/manifests/v1-built-", 1, &[]),
+        ("api/manifests/in-.*-386", 1, &["base"]),
+        ("waybill-ledger/manifests/v1-built-", 1, &["base"]),
     ] {
-        let moment = regex::Regex::new(&format!("^PUT .*{moment}")).unwrap();
         let mut build = command(&yard.repo);
-        build
-            .args(["build", "--registry", &front.base("acme")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = Arc::new(Mutex::new(build.spawn().unwrap()));
-        let (running, killed) = (Arc::clone(&child), Arc::new(AtomicBool::new(false)));
-        let noted = Arc::clone(&killed);
-        front.on_request(Arc::new(move |_, request| {
-            if moment.is_match(request) && !noted.swap(true, Ordering::SeqCst) {
-                running.lock().unwrap().kill().unwrap();
+        build.args(["build", "--registry", &front.base("acme")]);
+        let killed = front.kill_at(&mut build, &format!("PUT /v2/acme/{put}"), nth);
+        assert!(killed, "{put}: it ended by itself");
+        let standing = yard.standing();
+        assert_eq!(standing, recorded, "{put}");
+        for project in standing {
+            // Whatever is recorded is whole: an image of each platform, and both together.
+            let images = yard.children(&project);
+            assert_eq!(images.len(), 2, "{put}");
+            for (_, image) in images {
+                inspect(&["--config"], &image);
             }
-        }));
-        loop {
-            if child.lock().unwrap().try_wait().unwrap().is_some() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert_eq!(yard.tags(&project).len(), 4, "{put}");
         }
-        assert!(killed.load(Ordering::SeqCst), "it ended by itself");
-        let tags = yard.tags("base");
-        let plan = yard.waybill(&["plan", "--json"]).json();
-        let is_recorded = plan["projects"][1]["action"] == "reuse";
-        // Whatever stands under the key's own tag is whole.
-        assert!(!is_recorded || tags.len() == 4, "{tags:?}");
+        let plan = yard.waybill(&["plan", "--verify", "--json"]).json();
+        let reused = |project: &&Value| project["action"] == "reuse";
+        let planned = plan["projects"].as_array().unwrap().iter().filter(reused);
+        let planned: Vec<&str> = planned.map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(planned, recorded, "{put}");
     }
-    front.on_request(Arc::new(|_, _| {}));
-    let built = yard.build();
-    assert!(
-        built.iter().all(|(_, verdict)| verdict != "failed"),
-        "{built:?}"
+    let verdict = |project: &str, verdict: &str| (project.to_owned(), verdict.to_owned());
+    assert_eq!(
+        yard.build(),
+        [verdict("api", "built"), verdict("base", "reused")]
     );
+    assert_eq!(yard.standing(), ["api", "base"]);
     assert_eq!(yard.children("api").len(), 2);
     let plan = yard.waybill(&["plan", "--verify", "--exit-code"]);
     assert_eq!(plan.code, 0, "{}", plan.out);

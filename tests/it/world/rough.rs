@@ -305,7 +305,10 @@ fn a_build_outlives_a_registry_that_is_started_again() {
             outlived += before.len();
             scene.goes_on();
         }
-        assert!(outlived > 5, "{kind}: {outlived} records were there to be lost");
+        assert!(
+            outlived > 5,
+            "{kind}: {outlived} records were there to be lost"
+        );
     }
 }
 
@@ -370,7 +373,8 @@ impl SmallDisk {
         let options = ["-t", "tmpfs", "-o", &size, "waybill-test"];
         let mut mount = as_root("mount");
         let mounted = mount.args(options).arg(place.path()).output();
-        let mounted = mounted.expect("this test mounts a file system: run it as root, or with sudo");
+        let mounted =
+            mounted.expect("this test mounts a file system: run it as root, or with sudo");
         assert!(
             mounted.status.success(),
             "this test mounts a file system, which takes root, or sudo without a password: {}",

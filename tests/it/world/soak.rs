@@ -5,8 +5,6 @@
 //! `WAYBILL_SOAK_STEPS` and `WAYBILL_SOAK_SEED` make it longer, or another one: `scripts/soak`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
 use waybill::gather;
 use waybill::ledger::{Bases, Standing, TaintRecord, names};
 use waybill::model::{Key, ProjectName, Reason};
@@ -40,7 +38,7 @@ fn a_long_life_leaves_what_the_model_says() {
     let variable = |name: &str, default: u64| {
         std::env::var(name).map_or(default, |text| text.parse().unwrap())
     };
-    let steps = variable("WAYBILL_SOAK_STEPS", 40);
+    let steps = variable("WAYBILL_SOAK_STEPS", 60);
     let mut life = Life::new(variable("WAYBILL_SOAK_SEED", 1));
     for number in 0..steps {
         let step = life.step();
@@ -48,6 +46,11 @@ fn a_long_life_leaves_what_the_model_says() {
         life.check_head();
     }
     life.check_whole();
+    // A shorter one may end before there was something to merge, to kill or to seal.
+    for kind in CARDS.iter().filter(|_| steps >= 60) {
+        let times = life.done[kind];
+        assert!(times > 0, "no {kind} came to anything: {:?}", life.done);
+    }
     report(&format!(
         "{steps} steps: {:?}; {} records, {} taints, {} waybills",
         life.done,
@@ -57,8 +60,37 @@ fn a_long_life_leaves_what_the_model_says() {
     ));
 }
 
+/// The kinds of steps, with as many of each as there are in twenty steps. Every twenty steps have
+/// all of them, in an order of their own.
+const CARDS: [&str; 20] = [
+    "edit",
+    "edit",
+    "edit",
+    "edit",
+    "edit",
+    "branch",
+    "merge",
+    "revert",
+    "build",
+    "build",
+    "build",
+    "failing build",
+    "kill",
+    "kill",
+    "taint",
+    "fault",
+    "fault",
+    "fault",
+    "seal",
+    "seal",
+];
+
+/// What a step came to; `Err` where it came to nothing, and why.
+type Step = Result<String, String>;
+
 struct Life {
     world: World,
+    cards: Vec<&'static str>,
     dice: Dice,
     /// The files at the head of each branch.
     branches: BTreeMap<String, Vec<Files>>,
@@ -103,6 +135,7 @@ impl Life {
         let branch = branch.trim().to_owned();
         Self {
             world,
+            cards: Vec::new(),
             dice: Dice(seed),
             branches: BTreeMap::from([(branch.clone(), vec![[0; PROJECTS.len()]])]),
             branch,
@@ -116,24 +149,28 @@ impl Life {
         }
     }
 
+    /// Does what the next card says. What came to nothing is told, and does not count.
     fn step(&mut self) -> String {
-        let (kind, told) = match self.dice.below(20) {
-            0..5 => ("edit", self.edit()),
-            5 => ("branch", self.branch()),
-            6 => ("merge", self.merge()),
-            7 => ("revert", self.revert()),
-            8..11 => ("build", self.build(None)),
-            11 => {
-                let project = self.dice.below(PROJECTS.len());
-                ("failing build", self.build(Some(project)))
-            }
-            12..14 => ("kill", self.kill()),
-            14 => ("taint", self.taint()),
-            15..18 => ("fault", self.fault()),
-            _ => ("seal", self.seal()),
+        if self.cards.is_empty() {
+            self.cards = CARDS.to_vec();
+        }
+        let card = self.dice.below(self.cards.len());
+        let kind = self.cards.swap_remove(card);
+        let done = match kind {
+            "edit" => Ok(self.edit().1),
+            "branch" => Ok(self.branch()),
+            "merge" => self.merge(),
+            "revert" => Ok(self.revert()),
+            "build" => Ok(self.build(None)),
+            "failing build" => self.failing_build(),
+            "kill" => self.kill(),
+            "taint" => Ok(self.taint()),
+            "fault" => self.fault(),
+            "seal" => self.seal(),
+            other => panic!("there is no step '{other}'"),
         };
-        *self.done.entry(kind).or_default() += 1;
-        format!("{kind}: {told}")
+        *self.done.entry(kind).or_default() += usize::from(done.is_ok());
+        format!("{kind}: {}", done.unwrap_or_else(|nothing| nothing))
     }
 
     fn files(&self) -> Files {
@@ -152,12 +189,14 @@ impl Life {
         self.branches.get_mut(&self.branch).unwrap().push(files);
     }
 
-    fn edit(&mut self) -> String {
+    /// Changes the file of a project, which is returned, and commits.
+    fn edit(&mut self) -> (usize, String) {
         let mut files = self.files();
         let project = self.dice.below(files.len());
-        files[project] = u8::try_from(self.dice.below(4)).unwrap();
+        let further = u8::try_from(1 + self.dice.below(3)).unwrap();
+        files[project] = (files[project] + further) % 4;
         self.commit(files, "Edit");
-        format!("p{project} is {}", files[project])
+        (project, format!("p{project} is {}", files[project]))
     }
 
     fn branch(&mut self) -> String {
@@ -176,7 +215,7 @@ impl Life {
     }
 
     /// A merge commit that takes each project's file from either side.
-    fn merge(&mut self) -> String {
+    fn merge(&mut self) -> Step {
         let others: Vec<String> = self
             .branches
             .keys()
@@ -184,7 +223,7 @@ impl Life {
             .cloned()
             .collect();
         if others.is_empty() {
-            return "nothing to merge".to_owned();
+            return Err("nothing to merge".to_owned());
         }
         let other = others[self.dice.below(others.len())].clone();
         let theirs = *self.branches[&other].last().unwrap();
@@ -205,7 +244,7 @@ impl Life {
         ];
         self.world.repo.git(&merge);
         self.commit(files, "Merge");
-        other
+        Ok(other)
     }
 
     fn revert(&mut self) -> String {
@@ -229,6 +268,17 @@ impl Life {
             made.push((number, format!("{}!{times}", base.1)));
         }
         made
+    }
+
+    /// The build of what an edit changed fails.
+    fn failing_build(&mut self) -> Step {
+        let (project, edit) = self.edit();
+        let ends = self.build(Some(project));
+        if ends.contains("=failed") {
+            Ok(format!("{edit}, {ends}"))
+        } else {
+            Err(format!("{edit}, as it was before: {ends}"))
+        }
     }
 
     fn build(&mut self, failing: Option<usize>) -> String {
@@ -260,24 +310,26 @@ impl Life {
         expected.join(" ")
     }
 
-    /// Another process builds, and is killed at some moment.
-    fn kill(&mut self) -> String {
+    /// Another process builds what an edit changed, and is killed when it puts something for the
+    /// n-th time.
+    fn kill(&mut self) -> Step {
+        let (_, edit) = self.edit();
+        let nth = 1 + self.dice.below(24);
+        let front = Front::start(self.world.registry.address);
         let mut building = command(&self.world.repo);
-        let base = self.world.registry.base();
         building.args(["debug", "record-all", "--images", "--upstream", "none"]);
-        building.args(["--registry", &base]);
-        building.stdout(std::process::Stdio::null());
-        let mut building = building.spawn().unwrap();
-        let moment = Duration::from_millis(10 + self.dice.below(300) as u64);
-        std::thread::sleep(moment);
-        building.kill().unwrap();
-        building.wait().unwrap();
+        building.args(["--registry", &front.base(super::PREFIX)]);
+        let killed = front.kill_at(&mut building, "PUT .", nth);
         self.take_what_was_recorded();
-        format!("after {moment:?}")
+        if killed {
+            Ok(format!("{edit}, at the {nth}th PUT"))
+        } else {
+            Err(format!("{edit}, it put less than {nth} times"))
+        }
     }
 
     /// A build whose registry fails once, or from some request on.
-    fn fault(&mut self) -> String {
+    fn fault(&mut self) -> Step {
         let front = Front::start(self.world.registry.address);
         let fault = match self.dice.below(5) {
             0 => Fault::status(500),
@@ -299,7 +351,12 @@ impl Life {
                 failure.problems[0].code.to_owned()
             }
         };
-        format!("{fault:?} at {method} {path} number {nth}: {ended}")
+        let told = format!("{fault:?} at {method} {path} number {nth}: {ended}");
+        if front.harmed() > 0 {
+            Ok(told)
+        } else {
+            Err(told)
+        }
     }
 
     /// After a run that did not come to its end: nothing is lost, and what is new is of this
@@ -353,7 +410,7 @@ impl Life {
         format!("{project}")
     }
 
-    fn seal(&mut self) -> String {
+    fn seal(&mut self) -> Step {
         let made = self.made();
         let open = made.iter().filter(|made| !self.recorded.contains(made));
         let open: Vec<String> = open.map(|made| format!("p{}", made.0)).collect();
@@ -374,7 +431,7 @@ impl Life {
                     editions.push(made);
                     assert_eq!(edition.number as usize, editions.len());
                 }
-                format!("edition {}", edition.number)
+                Ok(format!("edition {}", edition.number))
             }
             Err(failure) => {
                 assert_eq!(failure.class, Class::Gate, "{failure:?}");
@@ -384,7 +441,7 @@ impl Life {
                     .filter_map(|problem| problem.project.as_ref().map(ToString::to_string))
                     .collect();
                 assert_eq!(named, open);
-                format!("{open:?} are in the way")
+                Err(format!("{open:?} are in the way"))
             }
         }
     }
