@@ -15,7 +15,7 @@ use std::io::{self, Read as _, Seek as _};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -67,12 +67,14 @@ pub(crate) enum Fault {
     },
     /// The connection is cut; the registry never sees the request.
     Cut,
-    /// As [`Self::Cut`], by a reset. Only of connections made while such a rule stands.
+    /// As [`Self::Cut`], by a reset (RFC 9293, 3.5.2) rather than an end.
     Reset,
     /// The registry does what is asked, and the connection is cut before its answer.
     LoseAnswer,
     /// The connection is cut after so many bytes of the answer's body.
     CutBody(usize),
+    /// As [`Self::CutBody`], by a reset.
+    ResetBody(usize),
     /// The body ends after so many bytes, with a Content-Length that says so.
     Truncate(usize),
     /// Nothing comes after so many bytes of the answer's body, and nothing ends.
@@ -357,18 +359,24 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
 }
 
 async fn converse(stream: TcpStream, state: Arc<State>) {
-    if state.resets() {
+    let resets = Arc::new(AtomicBool::new(false));
+    let service = service_fn(|request| answer(Arc::clone(&state), Arc::clone(&resets), request));
+    let mut connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // An error is either a client that left, or a connection cut by a rule.
+    let _ = (&mut connection).await;
+    if resets.load(Ordering::SeqCst) {
         // What is closed without waiting is reset.
+        let stream = connection.into_parts().io.into_inner();
         let _ = stream.set_zero_linger();
     }
-    let service = service_fn(|request| answer(Arc::clone(&state), request));
-    // An error is either a client that left, or a connection cut by a rule.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
 }
 
-async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Answer> {
+async fn answer(
+    state: Arc<State>,
+    resets: Arc<AtomicBool>,
+    request: Request<Incoming>,
+) -> io::Result<Answer> {
     let method = request.method().to_string();
     let path = request
         .uri()
@@ -390,7 +398,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Ans
     if let Some(told) = told {
         told(number, &format!("{method} {path}"));
     }
-    match state.fault(&method, &path) {
+    let fault = state.fault(&method, &path);
+    if matches!(fault, Fault::Reset | Fault::ResetBody(_)) {
+        resets.store(true, Ordering::SeqCst);
+    }
+    match fault {
         Fault::Pass => {
             // Goes through to its end, even where nobody waits for it any more.
             let passing = Arc::clone(&state);
@@ -461,10 +473,17 @@ async fn read_some(mut body: Incoming, length: usize) -> Incoming {
 fn harmed(fault: &Fault, body: &Bytes, headers: &mut HeaderMap) -> UnsyncBoxBody<Bytes, io::Error> {
     let mut content = body.to_vec();
     match fault {
-        Fault::CutBody(length) => {
+        Fault::CutBody(length) | Fault::ResetBody(length) => {
             content.truncate(*length);
-            let parts = [Ok(Frame::data(Bytes::from(content))), Err(cut())];
-            return BodyExt::boxed_unsync(StreamBody::new(futures_util::stream::iter(parts)));
+            let part = futures_util::stream::iter([Ok(Frame::data(Bytes::from(content)))]);
+            // Not before what comes first was sent.
+            let end = futures_util::stream::once(async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                Err(cut())
+            });
+            return BodyExt::boxed_unsync(StreamBody::new(futures_util::StreamExt::chain(
+                part, end,
+            )));
         }
         Fault::Stall(length) => {
             content.truncate(*length);
@@ -507,11 +526,6 @@ impl State {
         self.harmed
             .fetch_add(usize::from(fault.is_some()), Ordering::SeqCst);
         fault.unwrap_or(Fault::Pass)
-    }
-
-    fn resets(&self) -> bool {
-        let rules = self.rules.lock().unwrap();
-        rules.iter().any(|rule| matches!(rule.fault, Fault::Reset))
     }
 
     /// Sends the request on as it is, with the host that the client named, so that addresses in

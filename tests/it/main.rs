@@ -24,5 +24,6 @@ mod registry;
 mod repo;
 mod schemas;
 mod seal;
+mod search;
 mod servers;
 mod world;

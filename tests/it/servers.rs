@@ -17,6 +17,7 @@ pub(crate) struct DockerRegistry {
     pub(crate) address: SocketAddr,
     child: Child,
     config: PathBuf,
+    data: PathBuf,
     _directory: TempDir,
 }
 
@@ -46,15 +47,26 @@ impl DockerRegistry {
         let directory = tempfile::tempdir().unwrap();
         let address = free_address();
         let config = directory.path().join("config.yml");
-        fs::write(&config, configuration(setup, directory.path(), address)).unwrap();
+        let data = setup.data.unwrap_or(directory.path()).join("data");
+        fs::write(
+            &config,
+            configuration(setup, directory.path(), &data, address),
+        )
+        .unwrap();
         let child = serve(&config);
         wait_for(address);
         Self {
             address,
             child,
             config,
+            data,
             _directory: directory,
         }
+    }
+
+    /// The directory of what it keeps.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Kills it.
@@ -102,15 +114,14 @@ fn serve(config: &Path) -> Child {
         .expect("docker-registry is installed")
 }
 
-fn configuration(setup: &Setup<'_>, directory: &Path, address: SocketAddr) -> String {
-    let storage = setup.data.unwrap_or(directory).join("data");
+fn configuration(setup: &Setup<'_>, directory: &Path, data: &Path, address: SocketAddr) -> String {
     let mut text = format!(
         "version: 0.1\n\
          log: {{level: error}}\n\
          storage:\n  delete: {{enabled: {}}}\n  filesystem: {{rootdirectory: {}}}\n\
          http:\n  addr: {address}\n  secret: test\n  draintimeout: 5s\n",
         !setup.keeps_all,
-        storage.display()
+        data.display()
     );
     if let Some(certificate) = setup.certificate {
         let (server, key) = (certificate.server.display(), certificate.key.display());

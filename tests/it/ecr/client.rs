@@ -216,11 +216,11 @@ async fn a_token_that_ends_is_replaced_before_and_after_its_end() {
         assert!(tokens > 2 && tokens == asked, "{tokens} {asked}");
     }
     let service = Service::start();
-    service.behave(|ways| ways.token_lifetime = Duration::from_secs(3));
+    service.behave(|ways| ways.token_lifetime = Duration::from_secs(2));
     let client = client(&service);
     made(&client, "api").await;
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(4) {
+    while started.elapsed() < Duration::from_millis(2500) {
         assert_eq!(client.manifest("api", "in-none").await.unwrap(), None);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -231,6 +231,16 @@ async fn a_token_that_ends_is_replaced_before_and_after_its_end() {
             .iter()
             .all(|seen| seen.status != 401 && seen.status != 403)
     );
+    // Of the two, one has come to its end.
+    let mut answers: Vec<(u16, String)> = service
+        .tokens()
+        .iter()
+        .map(|token| service.show(token))
+        .collect();
+    answers.sort();
+    let expired = "Your authorization token has expired. Reauthenticate and try again.";
+    assert_eq!((answers[0].0, answers[1].0), (200, 403), "{answers:?}");
+    assert!(answers[1].1.contains(expired), "{answers:?}");
 }
 
 /// A new token that is refused too ends it.

@@ -1,8 +1,9 @@
 //! No secret in anything that is shown.
 
-use super::service::{SECRET_KEY, Service};
+use super::service::{SECRET_KEY, Service, shown_as};
 use super::{command_at, repository, waybill_at};
 use crate::program::run;
+use crate::search::search;
 
 #[test]
 fn neither_token_nor_key_is_shown() {
@@ -21,7 +22,7 @@ fn neither_token_nor_key_is_shown() {
     // What is said of a token that is refused holds the token.
     service.behave(|ways| {
         ways.token_uses = 0;
-        ways.expired_words = "authorization token has expired: {token}".into();
+        ways.expired_words = "authorization token has expired: {token}, {shown}".into();
     });
     assert_eq!(ran(&["plan", "-vv"]), 3);
     service.behave(|ways| {
@@ -29,12 +30,27 @@ fn neither_token_nor_key_is_shown() {
     });
     assert_eq!(ran(&["plan", "--json"]), 3);
     let said = shown.join("\n");
-    assert!(said.contains("has expired: [secret]"), "{said}");
+    assert!(said.contains("has expired: [secret], [secret]"), "{said}");
     let tokens = service.tokens();
     assert!(tokens.len() >= 5, "{tokens:?}");
-    let secrets = || tokens.iter().map(String::as_str).chain([SECRET_KEY]);
-    for secret in secrets() {
+    let shown = tokens.iter().map(|token| shown_as(token));
+    let secrets = tokens.iter().cloned().chain([SECRET_KEY.to_owned()]);
+    let secrets: Vec<String> = secrets.chain(shown.clone()).collect();
+    for secret in &secrets {
         assert!(!said.contains(secret), "{said}");
+    }
+    for kept in [service.registry.data(), repo.home()] {
+        let found = search(kept, &secrets);
+        assert!(found.is_nothing(), "{found:?}");
+    }
+    // Each stands in what was sent, in just that form.
+    let sent: Vec<String> = service
+        .log()
+        .into_iter()
+        .map(|seen| seen.authorization)
+        .collect();
+    for shown in shown {
+        assert!(sent.contains(&format!("Basic {shown}")), "{sent:?}");
     }
     // The search finds what is there: somebody prints the very environment.
     let mut print = command_at(&service, &repo);

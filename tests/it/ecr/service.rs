@@ -54,13 +54,14 @@ pub(crate) struct Service {
 /// How it is to behave; the default is that of ECR.
 #[derive(Clone, Debug)]
 pub(crate) struct Ways {
-    /// How long tokens are said to be good for.
+    /// How long tokens are good for, as is said of them.
     pub(crate) token_lifetime: Duration,
     /// How many requests a token is in truth good for.
     pub(crate) token_uses: usize,
     /// The status with which an expired token is refused.
     pub(crate) expired_status: u16,
-    /// What an expired token is refused with; the token's own text takes the place of `{token}`.
+    /// What an expired token is refused with; the token's own text takes the place of `{token}`,
+    /// and the form in which it was shown that of `{shown}`.
     pub(crate) expired_words: String,
     /// PUTs of manifests a second, and at once.
     pub(crate) puts: u32,
@@ -106,6 +107,8 @@ pub(crate) struct Seen {
     #[expect(dead_code, reason = "it is shown where a test fails")]
     pub(crate) path: String,
     pub(crate) status: u16,
+    /// What was shown, as it came.
+    pub(crate) authorization: String,
 }
 
 struct State {
@@ -113,8 +116,8 @@ struct State {
     moto: SocketAddr,
     client: reqwest::Client,
     ways: Mutex<Ways>,
-    /// Each token with the number of requests that it is still good for.
-    tokens: Mutex<BTreeMap<String, usize>>,
+    /// The password of each token.
+    tokens: Mutex<BTreeMap<String, Token>>,
     /// The digest of each tag, by repository, as far as tags went through here or were learnt.
     tags: Mutex<HashMap<String, HashMap<String, String>>>,
     /// Digests.
@@ -122,6 +125,12 @@ struct State {
     /// When manifests were put.
     puts: Mutex<Vec<Instant>>,
     seen: Mutex<Vec<Seen>>,
+}
+
+/// What a token is still good for.
+struct Token {
+    uses: usize,
+    until: Instant,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -230,6 +239,18 @@ impl Service {
         self.state.tokens.lock().unwrap().keys().cloned().collect()
     }
 
+    /// What a request that shows a token is answered: status and body.
+    pub(crate) fn show(&self, token: &str) -> (u16, String) {
+        let url = format!("http://{}/v2/", self.address);
+        let mut curl = std::process::Command::new("curl");
+        let user = format!("AWS:{token}");
+        curl.args(["-s", "-w", "%{stderr}%{http_code}", "-u", &user, &url]);
+        let answered = curl.output().unwrap();
+        let status = String::from_utf8(answered.stderr).unwrap();
+        let body = String::from_utf8(answered.stdout).unwrap();
+        (status.parse().unwrap(), body)
+    }
+
     /// Every request so far.
     pub(crate) fn log(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap().clone()
@@ -311,6 +332,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Answer {
     } else {
         state.call(&action, &asked).await
     };
+    let authorization = asked.header("authorization").to_owned();
     let action = if action.is_empty() {
         asked.method
     } else {
@@ -320,6 +342,7 @@ async fn answer(state: &State, request: Request<Incoming>) -> Answer {
         action,
         path: format!("{}?{}", asked.path, asked.query),
         status: answer.status().as_u16(),
+        authorization,
     });
     answer
 }
@@ -360,13 +383,14 @@ impl State {
         let mut tokens = self.tokens.lock().unwrap();
         match tokens.get_mut(token) {
             None => Some(not_let_in()),
-            Some(0) => {
+            Some(known) if known.uses == 0 || known.until < Instant::now() => {
                 let ways = self.ways.lock().unwrap();
                 let words = ways.expired_words.replace("{token}", token);
+                let words = words.replace("{shown}", &shown_as(token));
                 Some(said(ways.expired_status, "DENIED", &words))
             }
-            Some(uses) => {
-                *uses -= 1;
+            Some(known) => {
+                known.uses -= 1;
                 None
             }
         }
@@ -540,7 +564,9 @@ impl State {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         data["expiresAt"] = (now.unwrap() + ways.token_lifetime).as_secs_f64().into();
         let password = token.strip_prefix("AWS:").unwrap().to_owned();
-        tokens.insert(password, ways.token_uses);
+        let until = Instant::now() + ways.token_lifetime;
+        let uses = ways.token_uses;
+        tokens.insert(password, Token { uses, until });
         document(200, &body)
     }
 
@@ -668,6 +694,11 @@ impl State {
         let body: Value = serde_json::from_slice(&bytes).unwrap();
         body["repositories"].get(0).cloned()
     }
+}
+
+/// The form in which a token is shown to the registry.
+pub(crate) fn shown_as(token: &str) -> String {
+    STANDARD.encode(format!("AWS:{token}"))
 }
 
 /// Whether a repository's settings forbid a tag to move.

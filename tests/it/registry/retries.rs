@@ -1,5 +1,7 @@
 //! What is worth another try, how long is waited, and what is said when nothing helps.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use waybill::problem::{Class, Diagnose as _};
@@ -119,6 +121,18 @@ fn connections() -> Vec<Row> {
             99,
             unreachable(),
         ),
+        (
+            "reset in the body once",
+            Fault::ResetBody(10),
+            1,
+            Outcome::Found(2),
+        ),
+        (
+            "reset in the body always",
+            Fault::ResetBody(10),
+            99,
+            unreachable(),
+        ),
         ("slow", slow, 99, Outcome::Found(1)),
     ]
 }
@@ -173,6 +187,41 @@ async fn faults_are_outlived_or_named() {
         front.reset();
         front.add(Rule::on("GET", "/manifests/").times(times).does(fault));
         assert_eq!(look_up(&front).await, expected, "{name}");
+    }
+}
+
+/// The faults are what they are called: an end is an end, and a reset is a reset, wherever it comes.
+#[tokio::test]
+async fn a_reset_is_told_from_an_end() {
+    let registry = Embedded::start().await;
+    put(&client(&registry.base("acme")), "api", "t", b"x").await;
+    let front = Front::start(registry.address());
+    let address = front.address;
+    let ask = move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = "GET /v2/acme/api/manifests/t HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer).map(|_| ());
+        (answer, end.map_err(|error| error.kind()))
+    };
+    let reset = Err(ErrorKind::ConnectionReset);
+    for (fault, expected, has_body) in [
+        (Fault::Cut, Ok(()), false),
+        (Fault::CutBody(10), Ok(()), true),
+        (Fault::Reset, reset, false),
+        (Fault::ResetBody(10), reset, true),
+    ] {
+        front.reset();
+        front.add(Rule::on("GET", ".").does(fault.clone()));
+        let (answer, end) = tokio::task::spawn_blocking(ask.clone()).await.unwrap();
+        let text = String::from_utf8_lossy(&answer);
+        assert_eq!(end, expected, "{fault:?}: {text:?}");
+        assert_eq!(
+            answer.ends_with(&manifest_of(b"x")[..10]),
+            has_body,
+            "{fault:?}: {text:?}"
+        );
     }
 }
 

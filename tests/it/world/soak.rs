@@ -331,11 +331,12 @@ impl Life {
     /// A build whose registry fails once, or from some request on.
     fn fault(&mut self) -> Step {
         let front = Front::start(self.world.registry.address);
-        let fault = match self.dice.below(5) {
+        let fault = match self.dice.below(6) {
             0 => Fault::status(500),
             1 => Fault::Cut,
             2 => Fault::LoseAnswer,
             3 => Fault::Corrupt,
+            4 => Fault::ResetBody(10),
             _ => Fault::error(403, "DENIED", "not today"),
         };
         let method = ["GET", "PUT", "POST", "HEAD"][self.dice.below(4)];

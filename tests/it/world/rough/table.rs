@@ -110,9 +110,24 @@ pub(super) const TABLE: &[Row] = &[
         Stops("registry-unreachable"),
     ),
     (
-        "a connection is reset",
+        "a connection ends",
         || Rule::on("*", ".").nth(20).does(Fault::Cut),
         Built,
+    ),
+    (
+        "a connection is reset",
+        || Rule::on("*", ".").nth(20).does(Fault::Reset),
+        Built,
+    ),
+    (
+        "a connection is reset while a record comes",
+        || read_back().times(2).does(Fault::ResetBody(30)),
+        Built,
+    ),
+    (
+        "connections are reset while records come",
+        || read_back().does(Fault::ResetBody(30)),
+        Stops("registry-unreachable"),
     ),
     (
         "answers are lost",
