@@ -214,7 +214,7 @@ async fn a_reset_is_told_from_an_end() {
     ] {
         front.reset();
         front.add(Rule::on("GET", ".").does(fault.clone()));
-        let (answer, end) = tokio::task::spawn_blocking(ask.clone()).await.unwrap();
+        let (answer, end) = tokio::task::spawn_blocking(ask).await.unwrap();
         let text = String::from_utf8_lossy(&answer);
         assert_eq!(end, expected, "{fault:?}: {text:?}");
         assert_eq!(
