@@ -14,7 +14,7 @@ use crate::ledger::{Bases, Ledger, names};
 use crate::model::{CommitId, Digest, Key, Platform, ProjectName};
 use crate::plan::{Candidate, Place, Refusal};
 use crate::problem::Failure;
-use crate::registry::{Client, ImageConfig, Offer};
+use crate::registry::{Client, ImageConfig, RawManifest, RegistryError};
 
 pub(super) struct Search<'a> {
     pub(super) repository: &'a Repository,
@@ -116,14 +116,14 @@ impl Search<'_> {
         let ledger = self.bases.ledger(place);
         let tag = names::alias(commit);
         let client = ledger.client();
-        let Some(image) = client.image_config(name.as_str(), &tag).await? else {
+        let Some(manifest) = client.manifest(name.as_str(), &tag).await? else {
             return Ok(None);
         };
         let wanted = platforms_of(self.facts, name);
-        let fault = if image.platform.is_some() {
-            fault(&image, &wanted, key)
-        } else {
-            index_fault(client, name, &image.digest, &wanted, key).await?
+        let fault = match fault(client, name, &manifest, &wanted, key).await {
+            // What cannot be pulled is built.
+            Err(RegistryError::Incomplete { part, .. }) => Some(Refusal::Incomplete { part }),
+            told => told?,
         };
         let mut uses = BTreeMap::new();
         // What an image uses that is refused anyway is of no matter.
@@ -135,7 +135,7 @@ impl Search<'_> {
         }
         Ok(Some(Candidate {
             commit,
-            image: image.digest,
+            image: manifest.digest,
             place,
             uses,
             fault,
@@ -152,13 +152,23 @@ impl Search<'_> {
     }
 }
 
-/// What is wrong with an image of a single platform.
-fn fault(image: &ImageConfig, wanted: &[Platform], key: Key) -> Option<Refusal> {
+/// What is wrong with an image or an index.
+async fn fault(
+    client: &Client,
+    name: &ProjectName,
+    manifest: &RawManifest,
+    wanted: &[Platform],
+    key: Key,
+) -> Result<Option<Refusal>, RegistryError> {
+    if manifest.is_index() {
+        return index_fault(client, name, manifest, wanted, key).await;
+    }
+    let image = client.config_of(name.as_str(), manifest).await?;
     let stated = image.platform.as_slice();
     if stated != wanted {
-        return Some(other_platforms(stated, wanted));
+        return Ok(Some(other_platforms(stated, wanted)));
     }
-    other_key(image, key)
+    Ok(other_key(&image, key))
 }
 
 /// What is wrong with an index: it must have one image for each platform, which states that
@@ -166,29 +176,28 @@ fn fault(image: &ImageConfig, wanted: &[Platform], key: Key) -> Option<Refusal> 
 async fn index_fault(
     client: &Client,
     name: &ProjectName,
-    digest: &Digest,
+    index: &RawManifest,
     wanted: &[Platform],
     key: Key,
-) -> Result<Option<Refusal>, Failure> {
-    let offer = client.offer(name.as_str(), &digest.to_string()).await?;
-    let stated: Vec<Platform> = offer.iter().flat_map(Offer::platforms).cloned().collect();
+) -> Result<Option<Refusal>, RegistryError> {
+    let offer = client.offer_of(name.as_str(), index).await?;
+    let stated: Vec<Platform> = offer.platforms().cloned().collect();
     for platform in wanted {
-        let child = offer.as_ref().and_then(|offer| offer.image_for(platform));
-        let image = match child {
-            Some(child) => {
-                client
-                    .image_config(name.as_str(), &child.to_string())
-                    .await?
-            }
-            None => None,
+        let Some(child) = offer.image_for(platform) else {
+            return Ok(Some(other_platforms(&stated, wanted)));
+        };
+        let child = child.to_string();
+        let Some(image) = client.image_config(name.as_str(), &child).await? else {
+            let part = format!("the image {child} for {platform}");
+            return Ok(Some(Refusal::Incomplete { part }));
         };
         let states = |image: &ImageConfig| {
             let own = image.platform.as_ref();
             own.is_some_and(|own| own.is_for(platform))
         };
-        let Some(image) = image.filter(states) else {
+        if !states(&image) {
             return Ok(Some(other_platforms(&stated, wanted)));
-        };
+        }
         if let Some(refusal) = other_key(&image, key) {
             return Ok(Some(refusal));
         }

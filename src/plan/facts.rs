@@ -89,6 +89,11 @@ pub enum Refusal {
     },
     /// It carries the label of another key.
     OtherKey,
+    /// The registry lacks a part of it.
+    Incomplete {
+        /// What is missing, e.g. `the config sha256:…`.
+        part: String,
+    },
     /// A project whose image it uses is built in this plan.
     UsedIsBuilt {
         /// That project.
@@ -115,6 +120,7 @@ impl fmt::Display for Refusal {
                 let are = if wanted.len() > 1 { "are" } else { "is" };
                 write!(f, ", and {} {are} wanted", Platform::list(wanted))
             }
+            Self::Incomplete { part } => write!(f, "{part} of its image is missing"),
             Self::OtherKey => f.write_str("its image carries the label of another key"),
             Self::UsedIsBuilt { project } => {
                 write!(f, "its image uses that of {project}, which is built")

@@ -159,7 +159,7 @@ impl Transport {
     }
 
     async fn credential(&self) -> Result<Option<&Credential>, RegistryError> {
-        let resolve = || self.auth.credentials.resolve(self.base.host());
+        let resolve = || self.auth.credentials.resolve_of(&self.base);
         Ok(self.auth.resolved.get_or_try_init(resolve).await?.as_ref())
     }
 
@@ -204,7 +204,7 @@ impl Transport {
     /// is none.
     pub(super) async fn login(&self) -> Result<Option<Credential>, RegistryError> {
         let Some(ecr) = &self.ecr else {
-            return self.auth.credentials.resolve(self.base.host()).await;
+            return self.auth.credentials.resolve_of(&self.base).await;
         };
         let password = self.retry(|| ecr.password(&self.counter)).await?;
         let user = Ecr::USER.to_owned();

@@ -18,7 +18,7 @@ use crate::model::{Digest, RegistryApi, RegistryKind, is_repository};
 ///
 /// A host of Amazon ECR is known by its name. `ecr://`, `ecr+http://` or `ecr+https://` in front say
 /// that another one is ECR too, and `oci://`, `oci+http://`, `oci+https://` that a host is to be
-/// spoken to by the OCI protocol alone.
+/// spoken to by the OCI protocol alone, without anything of AWS's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Base {
     secure: bool,
@@ -26,8 +26,18 @@ pub struct Base {
     host: String,
     /// No slash at either end; may be empty.
     prefix: String,
-    /// Where it is one of Amazon ECR.
-    ecr: Option<Place>,
+    api: Api,
+}
+
+/// How a registry is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Api {
+    /// By the OCI protocol.
+    Protocol,
+    /// The same, and somebody said so: no credential of AWS's is shown either.
+    ProtocolAlone,
+    /// By Amazon ECR's API too.
+    Ecr(Place),
 }
 
 /// Docker Hub's name in image references, and the host that serves its API.
@@ -86,27 +96,40 @@ impl Base {
         (self.secure, &self.host) == (other.secure, &other.host)
     }
 
-    /// A base of the registry alone, by the host of an image reference.
+    /// A base of the registry alone, by the host of an image reference: spoken to by the OCI
+    /// protocol, also where it is one of Amazon ECR.
     pub(super) fn of_host(host: &str) -> Result<Self, RegistryError> {
-        format!("{}://{host}", scheme(!is_loopback(host_name(host)))).parse()
+        let text = format!("{}://{host}", scheme(!is_loopback(host_name(host))));
+        let base: Self = text.parse()?;
+        Ok(Self {
+            api: Api::Protocol,
+            ..base
+        })
     }
 
     /// The same base, with what is said of its registry's API elsewhere than in the text.
     #[must_use]
     pub fn with_api(mut self, api: &RegistryApi) -> Self {
-        let known = self.ecr.take();
-        self.ecr = match api.kind {
-            Some(RegistryKind::Oci) => None,
-            Some(RegistryKind::Ecr) => Some(known.unwrap_or_default()),
-            None => known,
+        self.api = match (api.kind, self.api) {
+            (Some(RegistryKind::Oci), _) => Api::ProtocolAlone,
+            (_, Api::Ecr(place)) => Api::Ecr(place.with(api)),
+            (Some(RegistryKind::Ecr), _) => Api::Ecr(Place::default().with(api)),
+            (None, known) => known,
         };
-        self.ecr = self.ecr.map(|place| place.with(api));
         self
     }
 
     /// The ECR registry that it is in, if it is in one.
     pub(super) const fn ecr(&self) -> Option<&Place> {
-        self.ecr.as_ref()
+        match &self.api {
+            Api::Ecr(place) => Some(place),
+            Api::Protocol | Api::ProtocolAlone => None,
+        }
+    }
+
+    /// Whether nothing of AWS's is to be asked for it, whatever its host is.
+    pub(super) fn is_protocol_alone(&self) -> bool {
+        self.api == Api::ProtocolAlone
     }
 
     /// The URL of a path of the distribution API, e.g. `/v2/`.
@@ -125,6 +148,10 @@ impl FromStr for Base {
     type Err = RegistryError;
 
     fn from_str(text: &str) -> Result<Self, RegistryError> {
+        if text.contains('@') {
+            // The text is not repeated: a password may stand in it.
+            return Err(invalid("…@…", "credentials do not belong into it"));
+        }
         let (kind, given_scheme, rest) = split_scheme(text)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -134,12 +161,11 @@ impl FromStr for Base {
             return Err(invalid(text, &prefix_problem(prefix)));
         }
         let secure = given_scheme.unwrap_or_else(|| !is_loopback(host_name(&host)));
-        let ecr = Place::of_host(&host);
         let base = Self {
             secure,
+            api: Place::of_host(&host).map_or(Api::Protocol, Api::Ecr),
             host,
             prefix: prefix.to_owned(),
-            ecr,
         };
         Ok(base.with_api(&RegistryApi {
             kind,
@@ -205,10 +231,6 @@ fn scheme(secure: bool) -> &'static str {
 fn check_host(text: &str, host: &str, scheme_given: bool) -> Result<(), RegistryError> {
     if host.is_empty() {
         return Err(invalid(text, "no host stands in it"));
-    }
-    if host.contains('@') {
-        // The text is not repeated: a password may stand in it.
-        return Err(invalid("…@…", "credentials do not belong into it"));
     }
     let parsed = Url::parse(&format!("http://{host}/"));
     let is_host = parsed
@@ -371,6 +393,10 @@ mod tests {
             "host.example/a?b",
             "https://",
             "user:secret@host.example/a",
+            "https://user:secret/word@host.example/a",
+            "ftp://user:secret@host.example/a",
+            "host.example/user:secret@b",
+            "user/secret@host.example",
         ] {
             let error = text.parse::<Base>().unwrap_err();
             assert!(

@@ -79,6 +79,12 @@ pub(super) enum Access {
 }
 
 impl RawManifest {
+    /// Whether it is an index of images.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        matches!(self.parse(), Some(OciManifest::ImageIndex(_)))
+    }
+
     /// The manifest as a type; `None` where it is not an image manifest or an index.
     #[must_use]
     pub fn parse(&self) -> Option<OciManifest> {
@@ -303,10 +309,7 @@ impl Client {
                 self.transport.pushed.manifest(repository, reference);
                 Ok(Put::Done(digest))
             }
-            _ if self.transport.ecr.is_some() && is_full(&answer) => Err(RegistryError::TagLimit {
-                request: answer.request.clone(),
-                said: answer.said.clone(),
-            }),
+            _ if self.transport.ecr.is_some() && is_full(&answer) => Err(limit(&answer)),
             _ if may_be_immutable(&answer) && is_tag(reference) => {
                 match self.digest_of(repository, reference).await? {
                     Some(standing) if standing == digest => Ok(Put::Done(digest)),
@@ -455,19 +458,34 @@ fn read_manifest(answer: &Answer, reference: &str) -> Result<RawManifest, Regist
     })
 }
 
-/// Whether ECR refused a PUT because the image has as many tags as it may have; the name of the
-/// exception stands in the message, or its sentence.
+/// Whether ECR refused a PUT because a limit is reached; the name of the exception stands in the
+/// message, or its sentence.
 fn is_full(answer: &Answer) -> bool {
     let message = answer.said.message.as_deref().unwrap_or_default();
     let message = message.to_ascii_lowercase();
     let limits = [
         "limitexceeded",
         "limit exceeded",
-        "maximum number of tags",
+        "maximum number of",
+        "maximum allowed number of",
         "tags per image",
+        "images per repository",
     ];
     (400..500).contains(&answer.status.as_u16())
         && limits.iter().any(|words| message.contains(words))
+}
+
+/// The limit that ECR speaks of: of tags of an image, or of images.
+fn limit(answer: &Answer) -> RegistryError {
+    let (request, said) = (answer.request.clone(), answer.said.clone());
+    let message = said.message.as_deref().unwrap_or_default();
+    let message = message.to_ascii_lowercase();
+    let of_tags = ["number of tags", "tags per image", "tags for"];
+    if of_tags.iter().any(|words| message.contains(words)) {
+        RegistryError::TagLimit { request, said }
+    } else {
+        RegistryError::RepositoryLimit { request, said }
+    }
 }
 
 /// Whether a refused PUT may mean that an immutable tag stands; what stands is then looked at, so

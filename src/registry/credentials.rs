@@ -1,14 +1,18 @@
 //! Where credentials come from, and how they are kept out of sight.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::counter::Counter;
 use super::ecr::{self, Ecr};
 use super::retry::retry;
-use super::{Options, RegistryError};
+use super::{Base, Options, RegistryError};
 
 pub use crate::mask::Secret;
 
@@ -38,7 +42,8 @@ pub enum Credentials {
     },
     /// What Docker's configuration has for the registry's host (`$DOCKER_CONFIG/config.json` or
     /// `~/.docker/config.json`: `auths`, `credHelpers`, `credsStore`), for a host of Amazon ECR's
-    /// that it has nothing for what AWS's rules find, or none. Read at the first request.
+    /// that it has nothing for what AWS's rules find, or none. A host whose ECR API is in use in
+    /// this process gets the token of that. Read at the first request, once for all clients.
     Docker,
 }
 
@@ -67,20 +72,72 @@ impl Credentials {
                 user: user.clone(),
                 password: password.clone(),
             })),
-            Self::Docker => {
-                let (owned, path) = (host.to_owned(), docker_config());
-                // A helper is a program that may take its time.
-                let found =
-                    tokio::task::spawn_blocking(move || from_docker(&owned, path.as_deref()));
-                let found = found
-                    .await
-                    .unwrap_or_else(|_| Err(broken(host, "reading it was broken off")))?;
-                match found {
+            Self::Docker => match ecr::known(host) {
+                Some(ecr) => token(&ecr).await.map(Some),
+                None => match from_docker_once(host).await? {
                     None => of_aws(host).await,
                     found => Ok(found),
-                }
-            }
+                },
+            },
         }
+    }
+
+    /// The credential for the registry of a base, as [`Self::resolve`] finds it: without AWS's
+    /// rules where the base is to be spoken to by the OCI protocol alone.
+    pub(super) async fn resolve_of(
+        &self,
+        base: &Base,
+    ) -> Result<Option<Credential>, RegistryError> {
+        match self {
+            Self::Docker if base.is_protocol_alone() => from_docker_once(base.host()).await,
+            _ => self.resolve(base.host()).await,
+        }
+    }
+}
+
+/// The longest that Docker's configuration, and the helper that it names, are waited for: long
+/// enough for somebody who has to unlock something.
+const HELPER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long what was found is taken to be good: what helpers give may end within the hour.
+const FRESH: Duration = Duration::from_secs(600);
+
+/// What was found for a host, and when; nothing yet where nobody has looked.
+type Found = AsyncMutex<Option<(Instant, Result<Option<Credential>, RegistryError>)>>;
+
+/// What Docker's configuration has for a host: asked for once in the life of the process, whoever
+/// needs it, or again after a while.
+async fn from_docker_once(host: &str) -> Result<Option<Credential>, RegistryError> {
+    static KNOWN: LazyLock<Mutex<HashMap<String, Arc<Found>>>> = LazyLock::new(Mutex::default);
+    let place = {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(host.to_owned()).or_default())
+    };
+    let mut found = place.lock().await;
+    if let Some((_, found)) = found.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+        return found.clone();
+    }
+    let (owned, path) = (host.to_owned(), docker_config());
+    let look_up = move || from_docker(&owned, path.as_deref());
+    let result = in_time(host, HELPER_PATIENCE, look_up).await;
+    found.insert((Instant::now(), result)).1.clone()
+}
+
+/// A look-up that may start a program, given up when it takes too long. It is left behind then:
+/// the program is not ours to end.
+async fn in_time(
+    host: &str,
+    patience: Duration,
+    look_up: impl FnOnce() -> Result<Option<Credential>, RegistryError> + Send + 'static,
+) -> Result<Option<Credential>, RegistryError> {
+    let looking = tokio::task::spawn_blocking(look_up);
+    match tokio::time::timeout(patience, looking).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(_)) => Err(broken(host, "reading it was broken off")),
+        Err(_) => Err(RegistryError::CredentialHelperSilent {
+            host: host.to_owned(),
+            seconds: patience.as_secs(),
+        }),
     }
 }
 
@@ -89,14 +146,17 @@ async fn of_aws(host: &str) -> Result<Option<Credential>, RegistryError> {
     let Ok(base) = format!("https://{host}").parse() else {
         return Ok(None);
     };
-    let options = Options::default();
-    let Some(ecr) = ecr::open(&base, &options)? else {
-        return Ok(None);
-    };
+    match ecr::open(&base, &Options::default())? {
+        Some(ecr) => token(&ecr).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn token(ecr: &Ecr) -> Result<Credential, RegistryError> {
     let counter = Counter::new();
-    let password = retry(&options, || ecr.password(&counter)).await?;
+    let password = retry(&Options::default(), || ecr.password(&counter)).await?;
     let user = Ecr::USER.to_owned();
-    Ok(Some(Credential::Basic { user, password }))
+    Ok(Credential::Basic { user, password })
 }
 
 /// The file that `docker login` writes; `None` where neither variable says where it would be.
@@ -226,6 +286,19 @@ mod tests {
             from_docker("h", Some(Path::new("/nowhere/config.json"))),
             Ok(None)
         ));
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_says_nothing_is_given_up() {
+        let patience = Duration::from_millis(50);
+        let silent = || {
+            std::thread::sleep(Duration::from_millis(300));
+            Ok(None)
+        };
+        let error = in_time("h:5000", patience, silent).await.unwrap_err();
+        assert_eq!(error.code(), "credential-helper-silent");
+        assert!(error.to_string().contains("h:5000"), "{error}");
+        assert_eq!(in_time("h:5000", patience, || Ok(None)).await, Ok(None));
     }
 
     #[test]

@@ -19,6 +19,11 @@ impl RequestLine {
         Self(format!("{method} {scheme}://{host}{port}{path}"))
     }
 
+    /// The name of the call of a cloud's API, or the method.
+    pub(super) fn call(&self) -> &str {
+        self.0.split(' ').next().unwrap_or_default()
+    }
+
     /// A call of a cloud's API by its name, e.g. `ecr:BatchGetImage`.
     #[cfg(feature = "ecr")]
     pub(super) fn of_call(name: &str, region: Option<&str>) -> Self {
@@ -125,6 +130,14 @@ pub enum RegistryError {
         /// What is wrong.
         detail: String,
     },
+    /// Docker's configuration names a credential helper that does not come to an end.
+    #[error("the credential helper for {host} gave no answer within {seconds} s")]
+    CredentialHelperSilent {
+        /// The registry.
+        host: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// AWS's rules find no credential.
     #[error("{host} is Amazon ECR's, and no AWS credential is configured")]
     AwsCredentialsMissing {
@@ -156,6 +169,14 @@ pub enum RegistryError {
     /// An image has as many tags as Amazon ECR lets it have.
     #[error("{request}: the image has as many tags as Amazon ECR allows{said}")]
     TagLimit {
+        /// What was asked.
+        request: RequestLine,
+        /// The registry's own words.
+        said: Said,
+    },
+    /// A repository has as many images as Amazon ECR lets it have, or another limit is reached.
+    #[error("{request}: the repository has reached a limit of Amazon ECR's{said}")]
+    RepositoryLimit {
         /// What was asked.
         request: RequestLine,
         /// The registry's own words.
@@ -271,11 +292,13 @@ impl RegistryError {
             Self::CredentialRefused { .. } => "credential-refused",
             Self::CredentialMissing { .. } => "credential-missing",
             Self::CredentialHelper { .. } => "credential-helper",
+            Self::CredentialHelperSilent { .. } => "credential-helper-silent",
             Self::AwsCredentialsMissing { .. } => "aws-credentials-missing",
             Self::AwsCredentialsBroken { .. } => "aws-credentials-broken",
             Self::AwsRegionMissing { .. } => "aws-region-missing",
             Self::AwsRefused { .. } => "aws-refused",
             Self::TagLimit { .. } => "tag-limit",
+            Self::RepositoryLimit { .. } => "repository-limit",
             Self::EcrNotBuiltIn { .. } => "ecr-not-built-in",
             Self::Tls { .. } => "registry-tls",
             Self::PushNotShown { .. } => "push-not-shown",
@@ -290,141 +313,6 @@ impl RegistryError {
             Self::InvalidImage { .. } => "invalid-image",
             Self::InvalidName { .. } => "invalid-name",
         }
-    }
-
-    fn hint(&self) -> String {
-        match self {
-            Self::Unreachable { .. } => {
-                "check the registry's address and the network, then try again".into()
-            }
-            Self::Refused { status, said, .. } => refused_hint(*status, said).into(),
-            Self::Throttled { .. } => {
-                "wait and try again; a credential often raises the limit".into()
-            }
-            Self::Corrupt { .. } => {
-                "check what stands between here and the registry (a proxy, a sign-in page), then \
-                 try again"
-                    .into()
-            }
-            Self::CredentialRefused { host, .. } => {
-                format!("sign in again with `docker login {host}`, or check what it may access")
-            }
-            Self::CredentialMissing { host, .. } => format!("sign in with `docker login {host}`"),
-            Self::CredentialHelper { .. } => {
-                "mend Docker's config.json, or install the credential helper that it names".into()
-            }
-            Self::AwsCredentialsMissing { .. } => {
-                "sign in to AWS: environment variables, a profile, a web identity, or the role of a \
-                 container or an instance; to use `docker login` instead, write the registry as \
-                 oci://host/prefix"
-                    .into()
-            }
-            Self::AwsCredentialsBroken { .. } => {
-                "mend the profile or the role that AWS_PROFILE or the environment names, or sign in \
-                 again"
-                    .into()
-            }
-            Self::AwsRegionMissing { .. } => {
-                "set AWS_REGION, or `registry.region` in the manifest".into()
-            }
-            Self::AwsRefused { said, .. } => aws_hint(said).into(),
-            Self::TagLimit { .. } => {
-                "an image of Amazon ECR's has at most 1,000 tags; waybill adds two or three for \
-                 each key, so these are mostly others': remove tags that nobody uses, or raise the \
-                 project's `epoch` to build another image"
-                    .into()
-            }
-            Self::EcrNotBuiltIn { .. } => {
-                "build waybill with its default features, or declare the registry as kind oci and \
-                 sign in with `docker login`"
-                    .into()
-            }
-            Self::Tls { .. } => {
-                "install the system's root certificates, or name a file of certificates in PEM \
-                 with --registry-ca"
-                    .into()
-            }
-            Self::PushNotShown { .. } => {
-                "try again in a while; if it stays so, something deletes what is pushed".into()
-            }
-            Self::RepositoryGone { .. } => {
-                "try again in a while; if it stays so, the repository was deleted: \
-                 `waybill registry init` makes the base anew"
-                    .into()
-            }
-            Self::NoDelete { .. } => {
-                "have the registry allow it, or delete it by the registry's own means (retention, \
-                 user interface)"
-                    .into()
-            }
-            Self::Incomplete { .. } => {
-                "the registry's retention or clean-up may have removed it: build the image again"
-                    .into()
-            }
-            Self::NotCopied { .. } => {
-                "copy an image or an index of the OCI's or Docker's second form".into()
-            }
-            Self::TagStands { .. } => {
-                "choose another tag, or delete the one that stands by the registry's own means"
-                    .into()
-            }
-            Self::NoPlatform { .. } | Self::OtherPlatform { .. } => {
-                "build the image for the platform, on a base that is there for it".into()
-            }
-            Self::InvalidBase { .. } => {
-                "write it as host[:port]/prefix, such as registry.example.com/acme, in lower case \
-                 and without tag or credentials"
-                    .into()
-            }
-            Self::InvalidImage { .. } => {
-                "write it as [host[:port]/]repository[:tag][@sha256:digest]".into()
-            }
-            Self::InvalidName { .. } => {
-                "use lower-case letters, digits, and . _ - / between; a tag has at most 128 \
-                 characters"
-                    .into()
-            }
-        }
-    }
-}
-
-/// What helps against an answer of the protocol's.
-fn refused_hint(status: u16, said: &Said) -> &'static str {
-    match status {
-        _ if said.code.as_deref() == Some("NAME_UNKNOWN") => {
-            "create the repository, or have the registry create repositories on push"
-        }
-        404 => {
-            "an absent image is told in the protocol's own words; this answer was not, so check \
-             that the address is a registry's and that the prefix is right"
-        }
-        403 => "the registry forbids it: check the repository's access rules and limits",
-        500.. => "the registry is in trouble; try again later",
-        _ => "check the repository's settings in the registry",
-    }
-}
-
-/// What helps against one of AWS's exceptions.
-fn aws_hint(said: &Said) -> &'static str {
-    match said.code.as_deref().unwrap_or_default() {
-        "AccessDeniedException" => {
-            "let the role or user do it (README, Amazon ECR, lists what is needed)"
-        }
-        "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "ExpiredTokenException"
-        | "InvalidClientTokenId" => {
-            "AWS does not accept the credential, or its session has ended: sign in again, and check \
-             this machine's clock"
-        }
-        "RepositoryNotFoundException" => {
-            "run `waybill registry init`, or check the prefix, the region and the account"
-        }
-        "LimitExceededException" => {
-            "a quota of Amazon ECR's is used up: have it raised, or remove what nobody needs"
-        }
-        "KmsError" | "KmsException" => "let the role or user use the repository's KMS key",
-        _ => "see what Amazon ECR says of it; try again later if it may pass",
     }
 }
 

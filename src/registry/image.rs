@@ -18,7 +18,8 @@ pub struct ImageReference {
 
 impl ImageReference {
     /// The registry that the image lies in, with an empty prefix: a [`super::Client`] for it takes
-    /// [`Self::repository`] as it is.
+    /// [`Self::repository`] as it is. It is asked by the OCI protocol, whoever keeps it: what may
+    /// be pulled there is pulled without a right to anything of Amazon ECR's API.
     pub fn registry(&self) -> Result<Base, RegistryError> {
         Base::of_host(self.reference.registry())
     }
@@ -94,6 +95,18 @@ mod tests {
         assert_eq!(image.registry().unwrap().host(), "h:5000");
         assert_eq!(image.digest(), Some(&digest));
         assert_eq!(image.by_digest(&digest), format!("h:5000/a/b@{digest}"));
+    }
+
+    #[test]
+    fn a_registry_of_ecrs_is_asked_as_any_other() {
+        let host = "123456789012.dkr.ecr.eu-west-2.amazonaws.com";
+        let image: ImageReference = format!("{host}/tools/go:1").parse().unwrap();
+        let registry = image.registry().unwrap();
+        assert!(registry.ecr().is_none() && registry.host() == host);
+        // With a credential of AWS's, where Docker's configuration has none.
+        assert!(!registry.is_protocol_alone());
+        let alone: Base = format!("oci://{host}").parse().unwrap();
+        assert!(alone.ecr().is_none() && alone.is_protocol_alone());
     }
 
     #[test]

@@ -52,6 +52,10 @@ struct RuntimeFields {
 impl Client {
     /// Reads an image's manifest and config. `None` if there is no such image; an index, and what
     /// is no image, comes without platform and labels.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Incomplete`] where the config is not there.
     pub async fn image_config(
         &self,
         repository: &str,
@@ -65,7 +69,11 @@ impl Client {
 
     /// Reads the config that a manifest names; an index, and what is no image, comes without
     /// platform and labels.
-    pub(super) async fn config_of(
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Incomplete`] where it is not there.
+    pub async fn config_of(
         &self,
         repository: &str,
         manifest: &RawManifest,
@@ -79,9 +87,11 @@ impl Client {
         let Some(config) = fields.ok().and_then(|fields| fields.config) else {
             return Ok(bare);
         };
-        let Some(bytes) = self.blob(repository, &config.digest, MAX_CONFIG).await? else {
-            return Ok(bare);
-        };
+        let bytes = self.blob(repository, &config.digest, MAX_CONFIG).await?;
+        let bytes = bytes.ok_or_else(|| RegistryError::Incomplete {
+            image: self.base().image(repository, &manifest.digest),
+            part: format!("the config {}", config.digest),
+        })?;
         let Ok(config) = serde_json::from_slice::<ConfigFields>(&bytes) else {
             return Ok(bare);
         };

@@ -24,6 +24,7 @@ mod delete;
 mod ecr;
 pub mod embedded;
 mod error;
+mod hint;
 mod image;
 mod image_config;
 mod index;

@@ -42,7 +42,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Incomplete`] where a nested index is not there.
+    /// [`RegistryError::Incomplete`] where a nested index, or a single image's config, is not there.
     pub async fn offer(
         &self,
         repository: &str,
@@ -51,15 +51,24 @@ impl Client {
         let Some(manifest) = self.manifest(repository, reference).await? else {
             return Ok(None);
         };
+        self.offer_of(repository, &manifest).await.map(Some)
+    }
+
+    /// The platforms that a manifest is there for, as [`Self::offer`] finds them.
+    pub async fn offer_of(
+        &self,
+        repository: &str,
+        manifest: &RawManifest,
+    ) -> Result<Offer, RegistryError> {
         let digest = manifest.digest;
         let images = if let Some(OciManifest::ImageIndex(index)) = manifest.parse() {
             self.children(repository, digest, index).await?
         } else {
-            let config = self.config_of(repository, &manifest).await?;
+            let config = self.config_of(repository, manifest).await?;
             let stated = config.platform.map(|platform| (platform, digest));
             stated.into_iter().collect()
         };
-        Ok(Some(Offer { digest, images }))
+        Ok(Offer { digest, images })
     }
 
     /// The single-platform manifest for `platform` behind a tag or digest: the image itself where

@@ -358,6 +358,40 @@ fn a_wrong_command_line_is_told_whole() {
 }
 
 #[test]
+fn a_password_in_a_registrys_name_is_never_repeated() {
+    let repo = shop();
+    for base in [
+        "ada:hunter2@r.example/acme",
+        "https://ada:hunter2/3@r.example/acme",
+        "ftp://ada:hunter2@r.example/acme",
+        "r.example/ada:hunter2@acme",
+    ] {
+        let commands = [
+            vec!["plan", "--registry", base],
+            vec!["plan", "--upstream", base],
+            vec!["build", "--registry", base],
+            vec!["registry", "init", "--registry", base],
+        ];
+        for arguments in commands {
+            let ran = waybill(&repo, &[&arguments[..], &["--json"]].concat());
+            expect(base, &ran, 2, "invalid-registry");
+            let told = waybill(&repo, &arguments);
+            let said = [ran.out, ran.err, told.out, told.err].concat();
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        let written = SHOP.replace(
+            "\"version\": 1",
+            &format!("\"version\": 1, \"registry\": \"{base}\""),
+        );
+        repo.write("build_manifest.json", written);
+        let ran = waybill(&repo, &["check", "--json"]);
+        expect(base, &ran, 2, "invalid-registry");
+        assert!(!ran.out.contains("hunter2"), "{}", ran.out);
+        repo.write("build_manifest.json", SHOP);
+    }
+}
+
+#[test]
 fn in_ci_a_registry_must_be_configured() {
     let repo = shop();
     let ran = run(command(&repo).args(["plan", "--json"]).env("CI", "true"));

@@ -118,14 +118,15 @@ fn fault_of_base(text: &str) -> Option<&'static str> {
     if text == "embedded" {
         return None;
     }
+    if text.contains('@') {
+        return Some("holds a user name; credentials come from the engine's configuration");
+    }
     let given_scheme = text.split_once("://");
     let rest = given_scheme.map_or(text, |(_, rest)| rest);
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if given_scheme.is_some_and(|(scheme, _)| scheme != "http" && scheme != "https") {
         Some("has a scheme other than http:// and https://")
-    } else if host.contains('@') {
-        Some("holds a user name; credentials come from the engine's configuration")
     } else if !is_host(host) {
         Some("does not begin with a host's name")
     } else if given_scheme.is_none() && !names_a_host(host) {
@@ -256,6 +257,7 @@ mod tests {
             "acme/web",
             "ftp://a.b/c",
             "me:secret@host.example/acme",
+            "https://me:sec/ret@host.example/acme",
             "host.example/Acme",
             "host.example/a//b",
             "host.example:port/a",

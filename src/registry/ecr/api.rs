@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -19,6 +20,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::time::timeout;
 
 use super::Place;
 use super::pace::Pace;
@@ -75,11 +77,23 @@ pub(in crate::registry) fn open(
     Ok(place.map(|place| Ecr::of(place, base.host(), options)))
 }
 
+/// The API of a host that a client of this process has opened already.
+pub(in crate::registry) fn known(host: &str) -> Option<Arc<Ecr>> {
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = known.iter();
+    known
+        .find(|((other, _), _)| other == host)
+        .map(|(_, ecr)| Arc::clone(ecr))
+}
+
+/// Every API that was opened, by host and place.
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+type Known = HashMap<(String, Place), Arc<Ecr>>;
+
 impl Ecr {
     /// The API of the registry on a host: one for the process, so that token and quotas are shared.
     pub(in crate::registry) fn of(place: &Place, host: &str, options: &Options) -> Arc<Self> {
-        type Known = HashMap<(String, Place), Arc<Ecr>>;
-        static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (host.to_owned(), place.clone());
         let made = || {
@@ -191,7 +205,13 @@ impl Ecr {
         let Some(provider) = config.credentials_provider() else {
             return Err(RegistryError::AwsCredentialsMissing { host });
         };
-        match provider.provide_credentials().await {
+        let patience = Duration::from_secs(60);
+        let provided = timeout(patience, provider.provide_credentials()).await;
+        let Ok(provided) = provided else {
+            let detail = format!("nothing came within {} s", patience.as_secs());
+            return Err(RegistryError::AwsCredentialsBroken { host, detail });
+        };
+        match provided {
             Ok(_) => Ok(()),
             Err(CredentialsError::CredentialsNotLoaded(_)) => {
                 Err(RegistryError::AwsCredentialsMissing { host })

@@ -27,8 +27,8 @@ mod token;
 mod without;
 
 #[cfg(feature = "ecr")]
-pub(super) use api::{Ecr, open};
+pub(super) use api::{Ecr, known, open};
 pub(super) use place::Place;
 pub(super) use policy::settings;
 #[cfg(not(feature = "ecr"))]
-pub(super) use without::{Ecr, open};
+pub(super) use without::{Ecr, known, open};

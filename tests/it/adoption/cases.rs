@@ -389,6 +389,20 @@ fn why_an_image_with_the_same_inputs_is_not_taken_over_is_told() {
         refused(&town, "web", first),
         "its image carries the label of another key"
     );
+    // What cannot be pulled is not taken over, and is no reason to stop; no more is a part of an
+    // index.
+    town.put("web", first, &other);
+    town.registry.images.lose_config(&other, true);
+    let told = refused(&town, "web", first);
+    assert!(told.starts_with("the config sha256:"), "{told}");
+    assert!(told.ends_with(" of its image is missing"), "{told}");
+    let tag = names::alias(first);
+    let images = &town.registry.images;
+    images.put_index("acme/web", &tag, std::slice::from_ref(&other));
+    images.lose_config(&other, true);
+    let told = refused(&town, "web", first);
+    assert!(told.ends_with(" of its image is missing"), "{told}");
+    town.put("web", first, &other);
     town.repo.write("unrelated", "2");
     let second = town.commit();
     town.tag("base", second, 99);

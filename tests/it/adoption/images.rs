@@ -118,6 +118,18 @@ impl Images {
         content.tag(repository, tag, digest);
     }
 
+    /// Loses an image's config, or brings it back.
+    pub(super) fn lose_config(&self, image: &Image, lost: bool) {
+        let config = image.config();
+        let digest = Digest::of(config.as_bytes());
+        let mut content = self.content();
+        if lost {
+            content.bytes.remove(&digest);
+        } else {
+            content.bytes.insert(digest, config.into());
+        }
+    }
+
     /// Lists a tag that leads nowhere.
     pub(super) fn put_lost(&self, repository: &str, tag: &str) {
         let mut content = self.content();

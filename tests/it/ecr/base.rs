@@ -253,7 +253,8 @@ fn a_denied_action_is_named() {
         ran.err
     );
     assert!(
-        ran.err.contains("hint: let the role or user do it"),
+        ran.err
+            .contains("hint: allow ecr:CreateRepository to the role or user"),
         "{}",
         ran.err
     );

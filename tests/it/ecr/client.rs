@@ -360,6 +360,61 @@ async fn one_tag_too_many_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_refused_push_says_what_to_allow_or_which_limit_is_reached() {
+    let service = Service::start();
+    let client = client(&service);
+    made(&client, "api").await;
+    let bytes = manifest(&client, "api", 0).await;
+    let put = || client.put_manifest("api", "in-1", MANIFEST, bytes.clone());
+    service.behave(|ways| ways.full = true);
+    let problem = put().await.unwrap_err().problems().remove(0);
+    assert_eq!(problem.code, "repository-limit");
+    assert!(problem.hint.unwrap().contains("100,000 images"));
+    service.behave(|ways| {
+        ways.full = false;
+        ways.denied.insert("PutImage".into());
+    });
+    let problem = put().await.unwrap_err().problems().remove(0);
+    assert_eq!(problem.code, "credential-refused");
+    let hint = problem.hint.unwrap();
+    assert!(hint.starts_with("allow ecr:PutImage to"), "{hint}");
+    service.behave(|ways| {
+        ways.denied.insert("BatchGetImage".into());
+    });
+    let error = client.manifests("api", &tags(1)).await.unwrap_err();
+    let hint = error.problems().remove(0).hint.unwrap();
+    assert!(hint.starts_with("allow ecr:BatchGetImage to"), "{hint}");
+}
+
+/// Who reads an image of the base's own registry has the base's credential, and who said that it
+/// is to be spoken to by the OCI protocol alone has none of AWS's.
+#[tokio::test]
+async fn the_credential_of_the_bases_registry_serves_its_other_images() {
+    let service = Service::start();
+    let own = client(&service);
+    made(&own, "tools").await;
+    seed(&service, "tools", &tags(1)).await;
+    let image = format!("{}/acme/tools:{}", service.address, tags(1)[0]);
+    let image: waybill::registry::ImageReference = image.parse().unwrap();
+    let reader = Client::new(
+        image.registry().unwrap(),
+        Credentials::Docker,
+        Options::default(),
+    );
+    let tag = image.tag().unwrap();
+    let found = reader.unwrap().digest_of(image.repository(), tag).await;
+    assert!(found.unwrap().is_some());
+    assert_eq!(service.count("BatchGetImage"), 0);
+    let calls = service.count("GetAuthorizationToken");
+    let alone = format!("oci://{}/acme", service.address).parse().unwrap();
+    let alone = Client::new(alone, Credentials::Docker, Options::default()).unwrap();
+    let error = alone.digest_of("tools", tag).await.unwrap_err();
+    assert_eq!(error.code(), "credential-missing");
+    assert!(alone.login().await.unwrap().is_none());
+    assert_eq!(service.count("GetAuthorizationToken"), calls);
+}
+
+#[tokio::test]
 async fn lists_are_followed_by_their_links_alone() {
     let service = Service::start();
     let client = client(&service);

@@ -73,6 +73,8 @@ pub(crate) struct Ways {
     pub(crate) failing: BTreeMap<String, String>,
     /// Tags whose manifest comes with other bytes.
     pub(crate) altered: BTreeSet<String>,
+    /// Repositories hold as many images as they may.
+    pub(crate) full: bool,
     /// No repository is known for now.
     pub(crate) no_repositories: bool,
     /// Actions that the caller may not take.
@@ -92,6 +94,7 @@ impl Default for Ways {
             half_batches: 0,
             failing: BTreeMap::new(),
             altered: BTreeSet::new(),
+            full: false,
             no_repositories: false,
             denied: BTreeSet::new(),
         }
@@ -409,6 +412,23 @@ impl State {
     }
 
     async fn put(&self, asked: &Asked, repository: &str, reference: &str) -> Answer {
+        {
+            let ways = self.ways.lock().unwrap();
+            if ways.denied.contains("PutImage") {
+                let words = format!(
+                    "User: arn:aws:iam::123456789012:user/test is not authorized to perform: \
+                     ecr:PutImage on resource: {repository}"
+                );
+                return said(403, "DENIED", &words);
+            }
+            if ways.full {
+                let words = format!(
+                    "LimitExceededException: The repository with name '{repository}' already has \
+                     the maximum allowed number of images which is '100000'"
+                );
+                return said(400, "DENIED", &words);
+            }
+        }
         if self.is_too_fast() {
             return said(429, "TOOMANYREQUESTS", "Rate exceeded");
         }

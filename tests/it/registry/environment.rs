@@ -45,6 +45,19 @@ async fn child_that_asks() {
     assert_eq!(outcome, std::env::var("TEST_OUTCOME").unwrap());
 }
 
+#[tokio::test]
+#[ignore = "run by other tests, with an environment"]
+async fn child_that_asks_often() {
+    let base = std::env::var("TEST_BASE").unwrap();
+    for _ in 0..3 {
+        let client = client_as(&base, Credentials::Docker);
+        client.tags("api").await.unwrap();
+        assert!(client.login().await.unwrap().is_some());
+    }
+    let host = base.split('/').next().unwrap();
+    assert!(Credentials::Docker.resolve(host).await.unwrap().is_some());
+}
+
 fn docker_config(content: &serde_json::Value) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("config.json"), content.to_string()).unwrap();
@@ -240,6 +253,34 @@ async fn credential_helpers_are_asked() {
             ],
         );
     }
+}
+
+#[tokio::test]
+async fn a_credential_helper_is_asked_once_whoever_needs_it() {
+    let registry = DockerRegistry::start_with(&Setup {
+        login: Some(("ann", "password")),
+        ..Setup::default()
+    });
+    let host = registry.address.to_string();
+    let script = format!(
+        "echo asked >> \"$TEST_COUNT\"; cat > /dev/null; \
+         echo '{{\"ServerURL\": \"{host}\", \"Username\": \"ann\", \"Secret\": \"password\"}}'"
+    );
+    let directory = helper("tests", &script);
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", directory.path().display());
+    let config = docker_config(&serde_json::json!({"credsStore": "tests"}));
+    let count = directory.path().join("count");
+    in_child(
+        "environment::child_that_asks_often",
+        &[
+            ("TEST_BASE", &registry.base("acme")),
+            ("TEST_COUNT", count.to_str().unwrap()),
+            ("DOCKER_CONFIG", config.path().to_str().unwrap()),
+            ("PATH", &path),
+        ],
+    );
+    assert_eq!(std::fs::read_to_string(count).unwrap(), "asked\n");
 }
 
 #[tokio::test]
