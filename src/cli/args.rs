@@ -229,7 +229,7 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     pub(super) fail_fast: bool,
     /// How long one image may take, such as 90s, 30m or 2h.
-    #[arg(long, value_name = "TIME", env = "WAYBILL_TIMEOUT", value_parser = super::settings::parse_duration)]
+    #[arg(long, value_name = "TIME", env = "WAYBILL_TIMEOUT", value_parser = crate::model::parse_duration)]
     pub(super) timeout: Option<std::time::Duration>,
     /// Use no layer cache.
     #[arg(long)]

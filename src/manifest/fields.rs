@@ -42,8 +42,16 @@ pub(crate) enum Kind {
     TextsOrFile,
     /// An array of strings; a string names a script, which is refused with advice.
     TextsNotScript,
-    /// An object of strings.
-    TextMap,
+    /// An object of strings; anything else in it has this code.
+    TextMap {
+        code: &'static str,
+    },
+    /// An object of tasks, by name; with `shared`, a string may name one at the top.
+    Tasks {
+        shared: bool,
+    },
+    /// An object of arrays of strings.
+    Sequences,
     /// A registry: a string, or an object with `url`.
     Base,
     /// An object with these fields.
@@ -69,8 +77,8 @@ const fn field(name: &'static str, kind: Kind, role: KeyRole, about: &'static st
 
 use KeyRole::{Exempt, InKey};
 use Kind::{
-    AnyArray, AnyObject, Base, Choice, Flag, Object, Projects, Runs, Text, TextMap, Texts,
-    TextsNotScript, TextsOrFile, Version, Whole,
+    AnyArray, AnyObject, Base, Choice, Flag, Object, Projects, Runs, Sequences, Tasks, Text,
+    TextMap, Texts, TextsNotScript, TextsOrFile, Version, Whole,
 };
 
 const WHERE_STORED: KeyRole = Exempt("says where images are kept, not what is in them");
@@ -131,11 +139,11 @@ pub(crate) const TOP: &[Field] = &[
     ),
     field(
         "tasks",
-        AnyObject,
+        Tasks { shared: false },
         AFTER_BUILD,
-        "Tasks of the whole repository, by name.",
+        "Tasks that projects may share, by name.",
     ),
-    field("sequences", AnyObject, AFTER_BUILD, "Named lists of tasks."),
+    field("sequences", Sequences, AFTER_BUILD, "Named lists of tasks."),
     field(
         "environments",
         AnyObject,
@@ -270,7 +278,9 @@ pub(crate) const PROJECT: &[Field] = &[
     ),
     field(
         "buildArgs",
-        TextMap,
+        TextMap {
+            code: "invalid-build-arg",
+        },
         InKey,
         "Build arguments; they are no place for secrets.",
     ),
@@ -312,15 +322,119 @@ pub(crate) const PROJECT: &[Field] = &[
     ),
     field(
         "tasks",
-        AnyObject,
+        Tasks { shared: true },
         AFTER_BUILD,
-        "Tasks of the project, by name.",
+        "Tasks of the project, by name; a string names one at the top of the manifest.",
     ),
     field(
         "deploy",
         AnyArray,
         AFTER_BUILD,
         "What is deployed, and how.",
+    ),
+];
+
+/// The fields of a task.
+pub(crate) const TASK: &[Field] = &[
+    field(
+        "use",
+        Text,
+        AFTER_BUILD,
+        "The task at the top of the manifest that has the fields which are not here.",
+    ),
+    field(
+        "kind",
+        Choice {
+            words: &["script", "container", "compose"],
+            code: "invalid-task-kind",
+        },
+        AFTER_BUILD,
+        "Where it runs; default 'compose' with 'file', 'container' with 'image', else 'script'.",
+    ),
+    field(
+        "run",
+        Text,
+        AFTER_BUILD,
+        "An executable of the repository, relative to projectDir, if it has a slash and no space; \
+         else a command line for sh. Default: the executable '<projectDir>/waybill/<task>'.",
+    ),
+    field("args", Texts, AFTER_BUILD, "Arguments."),
+    field(
+        "env",
+        TextMap {
+            code: "invalid-task-env",
+        },
+        AFTER_BUILD,
+        "Variables of its environment; they are no place for secrets.",
+    ),
+    field(
+        "secrets",
+        Texts,
+        AFTER_BUILD,
+        "Ids of secrets, which are also the names of its variables; the caller maps them to values.",
+    ),
+    field(
+        "needs",
+        Texts,
+        AFTER_BUILD,
+        "Tasks that must have passed: of this project, or with '^' before the name of each dependency \
+         that has one.",
+    ),
+    field(
+        "inputs",
+        Texts,
+        AFTER_BUILD,
+        "Patterns of what its result rests on; default: all that the project's key covers.",
+    ),
+    field(
+        "artifacts",
+        Texts,
+        AFTER_BUILD,
+        "Files, relative to the folder that it is given for them, that are kept with its record.",
+    ),
+    field(
+        "timeout",
+        Text,
+        AFTER_BUILD,
+        "How long it may take, such as '90s' or '10m'.",
+    ),
+    field(
+        "retries",
+        Whole {
+            code: "invalid-retries",
+        },
+        AFTER_BUILD,
+        "How often it is tried again when it failed; default 0.",
+    ),
+    field(
+        "required",
+        Flag,
+        AFTER_BUILD,
+        "Whether it must have passed before the commit is sealed; default true.",
+    ),
+    field(
+        "always",
+        Flag,
+        AFTER_BUILD,
+        "Whether it is run although it has passed; default false.",
+    ),
+    field(
+        "image",
+        Text,
+        AFTER_BUILD,
+        "The image that a container is made from: a project or a reference; default the project's own.",
+    ),
+    field(
+        "file",
+        Text,
+        AFTER_BUILD,
+        "The compose file, relative to projectDir; default 'compose.yml'.",
+    ),
+    field(
+        "service",
+        Text,
+        AFTER_BUILD,
+        "The compose service whose exit code counts; default the project's name.",
     ),
 ];
 
@@ -341,6 +455,7 @@ fn collect(prefix: &str, fields: &[Field], found: &mut Vec<(String, KeyRole)>) {
             Object(fields) => collect(&format!("{path}."), fields, found),
             Base => collect(&format!("{path}."), &of_base(field.role), found),
             Projects => collect(&format!("{path}.<name>."), PROJECT, found),
+            Tasks { .. } => collect(&format!("{path}.<task>."), TASK, found),
             _ => {}
         }
     }
@@ -394,7 +509,13 @@ mod tests {
 
     #[test]
     fn every_exemption_has_a_reason_and_every_field_a_purpose() {
-        for field in TOP.iter().chain(BASE).chain(EXPECT).chain(PROJECT) {
+        for field in TOP
+            .iter()
+            .chain(BASE)
+            .chain(EXPECT)
+            .chain(PROJECT)
+            .chain(TASK)
+        {
             assert!(field.about.ends_with('.'), "{}", field.name);
             if let Exempt(reason) = field.role {
                 assert!(reason.len() > 10, "{}", field.name);

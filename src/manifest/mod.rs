@@ -14,6 +14,7 @@ mod pattern;
 mod report;
 mod schema;
 mod structure;
+mod task;
 
 pub use check::Checked;
 pub use fields::{KeyRole, manifest_fields};
@@ -22,6 +23,7 @@ pub use model::{LayerCache, Manifest, Project, Shape, TreeFile};
 pub use parse::{Raw, read};
 pub use pattern::{Pattern, PatternError};
 pub use schema::manifest_schema;
+pub use task::{Action, CONVENTION, ContainerImage, Need, Run, Task};
 
 #[cfg(test)]
 mod tests;

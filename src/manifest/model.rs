@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Pattern;
-use crate::model::{Entry, Platform, ProjectName, RegistryApi, RepoPath};
+use super::{Pattern, Task};
+use crate::model::{Entry, Platform, ProjectName, RegistryApi, RepoPath, TaskName};
 
 /// Which of the two shapes a manifest was written in; they differ in defaults only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Manifest {
     pub adopt: bool,
     /// `expect.absent`: projects that may have no Dockerfile or no sources.
     pub expect_absent: BTreeSet<ProjectName>,
+    /// `sequences`: lists of tasks, by name.
+    pub sequences: BTreeMap<TaskName, Vec<TaskName>>,
     /// All projects, by name.
     pub projects: BTreeMap<ProjectName, Project>,
 }
@@ -77,6 +79,9 @@ pub struct Project {
     pub hermetic: bool,
     /// `layerCache`.
     pub layer_cache: LayerCache,
+    /// `tasks`, those of the manifest's top that it shares filled in. The executables that are
+    /// tasks by convention are in the commit, not here.
+    pub tasks: BTreeMap<TaskName, Task>,
     /// `epoch`: raised when every image of the project is to be distrusted.
     pub epoch: u64,
     /// Where the project's name stands in the manifest: 1-based line and column.

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{BASE, BASE_REQUIRED, Field, Kind, PROJECT, TOP, TOP_REQUIRED};
+use super::fields::{BASE, BASE_REQUIRED, Field, Kind, PROJECT, TASK, TOP, TOP_REQUIRED};
 
 /// The schema of both shapes: the full one where `version` is no project, else Aztec's.
 #[must_use]
@@ -32,6 +32,8 @@ pub fn manifest_schema() -> Value {
                 "not": {"pattern": "^waybill-"},
             },
             "base": object(BASE, BASE_REQUIRED),
+            "taskName": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,31}$"},
+            "task": object(TASK, &[]),
         },
     })
 }
@@ -75,10 +77,18 @@ fn value(kind: Kind) -> Value {
         Kind::Choice { words, .. } => json!({"enum": words}),
         Kind::Texts | Kind::TextsNotScript => texts,
         Kind::TextsOrFile => json!({"anyOf": [texts, {"type": "string", "minLength": 1}]}),
-        Kind::TextMap => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        Kind::TextMap { .. } => {
+            json!({"type": "object", "additionalProperties": {"type": "string"}})
+        }
         Kind::Base => json!({"anyOf": [{"type": "string"}, {"$ref": "#/$defs/base"}]}),
         Kind::Object(fields) => object(fields, &[]),
         Kind::Projects => json!({"$ref": "#/$defs/projects"}),
+        Kind::Tasks { shared } => tasks(shared),
+        Kind::Sequences => json!({
+            "type": "object",
+            "propertyNames": {"$ref": "#/$defs/taskName"},
+            "additionalProperties": texts,
+        }),
         Kind::AnyObject => json!({"type": "object"}),
         Kind::AnyArray => json!({"type": "array"}),
         Kind::Runs => json!({
@@ -86,6 +96,20 @@ fn value(kind: Kind) -> Value {
             "additionalProperties": {"type": "object", "properties": {"dependencies": texts}},
         }),
     }
+}
+
+fn tasks(shared: bool) -> Value {
+    let task = json!({"$ref": "#/$defs/task"});
+    let task = if shared {
+        json!({"anyOf": [task, {"$ref": "#/$defs/taskName"}]})
+    } else {
+        task
+    };
+    json!({
+        "type": "object",
+        "propertyNames": {"$ref": "#/$defs/taskName"},
+        "additionalProperties": task,
+    })
 }
 
 #[cfg(test)]
@@ -104,7 +128,13 @@ mod tests {
         }
         if schema["propertyNames"].is_object() {
             let each = &schema["additionalProperties"];
-            paths(root, each, &format!("{prefix}<name>."), found);
+            let names = schema["propertyNames"]["$ref"].as_str().unwrap();
+            let key = if names.ends_with("taskName") {
+                "task"
+            } else {
+                "name"
+            };
+            paths(root, each, &format!("{prefix}<{key}>."), found);
         }
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             found.push(format!("{prefix}{name}"));

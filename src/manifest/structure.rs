@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{BASE, BASE_REQUIRED, Field, Kind, PROJECT};
+use super::fields::{BASE, BASE_REQUIRED, Field, Kind, PROJECT, TASK};
 use super::node::{Member, Node, Value};
 use super::report::Report;
 use crate::problem::Problem;
@@ -123,7 +123,15 @@ fn check_value(report: &mut Report, what: &str, node: &Node, kind: Kind) {
         (Kind::Choice { words, code }, Value::Text(text)) => {
             check_choice(report, what, node, text.as_str(), words, code);
         }
-        (Kind::TextMap, Value::Object(members)) => check_text_map(report, what, members),
+        (Kind::TextMap { code }, Value::Object(members)) => {
+            check_text_map(report, what, members, code);
+        }
+        (Kind::Tasks { shared }, Value::Object(members)) => check_tasks(report, members, shared),
+        (Kind::Sequences, Value::Object(members)) => {
+            for member in members {
+                check_value(report, &member.name, &member.node, Kind::Texts);
+            }
+        }
         (Kind::Base, Value::Object(_)) => {
             check_object(report, Some(what), node, BASE);
             check_required(report, Some(what), node, BASE_REQUIRED);
@@ -145,9 +153,13 @@ const fn wanted(kind: Kind) -> &'static str {
         Kind::TextsOrFile => "an array of strings, or the name of a file",
         Kind::Base => "a string, or an object with 'url'",
         Kind::AnyArray => "an array",
-        Kind::TextMap | Kind::Object(_) | Kind::Projects | Kind::AnyObject | Kind::Runs => {
-            "an object"
-        }
+        Kind::TextMap { .. }
+        | Kind::Object(_)
+        | Kind::Projects
+        | Kind::Tasks { .. }
+        | Kind::Sequences
+        | Kind::AnyObject
+        | Kind::Runs => "an object",
     }
 }
 
@@ -219,14 +231,14 @@ fn check_choice(
     report.add(node.position, problem);
 }
 
-fn check_text_map(report: &mut Report, what: &str, members: &[Member]) {
+fn check_text_map(report: &mut Report, what: &str, members: &[Member], code: &'static str) {
     for member in members {
         if member.node.text().is_none() {
             // The value itself is not shown: it may be a secret that should not be here.
             report.add(
                 member.node.position,
                 Problem::error(
-                    "invalid-build-arg",
+                    code,
                     format!(
                         "'{}' in '{what}' must be a string, and is {}",
                         member.name,
@@ -235,6 +247,15 @@ fn check_text_map(report: &mut Report, what: &str, members: &[Member]) {
                 )
                 .hint("put the value in quotes"),
             );
+        }
+    }
+}
+
+fn check_tasks(report: &mut Report, members: &[Member], shared: bool) {
+    for task in members {
+        // The name of a task at the top; whether there is one is looked at later.
+        if !(shared && task.node.text().is_some()) {
+            check_object(report, Some(&task.name), &task.node, TASK);
         }
     }
 }

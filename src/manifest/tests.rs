@@ -7,6 +7,8 @@ use super::*;
 use crate::model::{ProjectName, RegistryApi, RegistryKind, RepoPath};
 use crate::problem::{Problem, Severity};
 
+mod tasks;
+
 /// Reads and checks a manifest under a name, with pattern files.
 fn check(name: &str, text: &str, files: &[(&str, Option<&str>)]) -> Checked {
     let path = RepoPath::from(name);
@@ -202,8 +204,8 @@ fn every_fault_has_a_code_and_a_place() {
         ("\"buildDir\": \"x\",\n\"tasks\": []", "wrong-type@3:10"),
         ("\"buildDir\": \"x\",\n\"deploy\": {}", "wrong-type@3:11"),
         (
-            "\"buildDir\": \"x\",\n\"tasks\": {\"t\": {\"k\": 1, \"k\": 2}}",
-            "duplicate-key@3:25",
+            "\"buildDir\": \"x\",\n\"tasks\": {\"t\": {\"run\": \"1\", \"run\": \"2\"}}",
+            "duplicate-key@3:29",
         ),
         (
             "\"buildDir\": \"x\",\n\"rebuildPatterns\": [\"^a/\", \"^\\\\.(\"]",

@@ -2,6 +2,7 @@
 
 mod commit;
 mod digest;
+mod duration;
 mod entry;
 mod key;
 mod name;
@@ -9,10 +10,12 @@ mod path;
 mod platform;
 mod reason;
 mod registry;
+mod task;
 mod tree;
 
 pub use commit::{CommitId, ObjectId};
 pub use digest::Digest;
+pub use duration::parse_duration;
 pub use entry::{Entry, Mode};
 pub use key::Key;
 pub use name::{NameError, ProjectName, is_repository, is_tag};
@@ -20,6 +23,7 @@ pub use path::RepoPath;
 pub use platform::Platform;
 pub use reason::{ChangedFile, MAX_FILES, Reason};
 pub use registry::{RegistryApi, RegistryKind};
+pub use task::{TaskId, TaskName, TaskNameError};
 pub use tree::{Change, Resolved, Tree, directory_of};
 
 /// A value's text was not of the form that its type asks for.

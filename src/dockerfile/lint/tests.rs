@@ -21,6 +21,7 @@ fn project(name: &str, build_dir: &str, hermetic: bool) -> Project {
         platforms: vec![Platform::default()],
         hermetic,
         layer_cache: LayerCache::Final,
+        tasks: BTreeMap::new(),
         epoch: 0,
         position: (1, 1),
     }
@@ -39,6 +40,7 @@ fn manifest(projects: &[&str]) -> Manifest {
         rebuild_all: Vec::new(),
         adopt: false,
         expect_absent: BTreeSet::new(),
+        sequences: BTreeMap::new(),
         projects: projects
             .map(|project| (project.name.clone(), project))
             .collect(),

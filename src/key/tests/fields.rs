@@ -28,6 +28,7 @@ fn manifest() -> Value {
         "version": 1,
         "registry": {"url": "127.0.0.1:5000/acme", "kind": "oci"},
         "upstream": {"url": "127.0.0.1:5000/above"},
+        "tasks": {"lint": {"run": "./lint.sh"}},
         "projects": {
             "base": {"buildDir": "docker/base"},
             "api": {"buildDir": "services/api", "projectDir": "services/api"},
@@ -58,7 +59,8 @@ fn other_value(field: &str) -> Value {
         "imageAliases" => json!(["old.example.com/acme"]),
         "rebuildAll" => json!(["^toolchain\\.lock$"]),
         "adopt" => json!(true),
-        "tasks" => json!({"lint": {"run": "./lint.sh"}}),
+        "tasks" => json!({"lint": {"run": "./other.sh"}}),
+        _ if field.contains("tasks.<task>.") => task_value(field),
         "sequences" => json!({"all": ["lint"]}),
         "environments" => json!({"prod": {"registry": "127.0.0.1:5000/prod"}}),
         "builders" => json!({"arm": {"host": "ssh://arm.example.com"}}),
@@ -86,6 +88,28 @@ fn other_value(field: &str) -> Value {
     }
 }
 
+/// Another value of a task's field. The task is there, so that the manifest is right with it.
+fn task_value(field: &str) -> Value {
+    let name = field.rsplit('.').next().unwrap();
+    match name {
+        "use" => json!("lint"),
+        "kind" => json!("container"),
+        "run" => json!("make test"),
+        "args" | "artifacts" | "needs" => json!(["other"]),
+        "secrets" => json!(["TOKEN"]),
+        "inputs" => json!(["^services/"]),
+        "env" => json!({"A": "1"}),
+        "timeout" => json!("90s"),
+        "retries" => json!(2),
+        "required" => json!(false),
+        "always" => json!(true),
+        "image" => json!("base"),
+        "file" => json!("other.yml"),
+        "service" => json!("api"),
+        other => panic!("say here how to change the task's field {other}"),
+    }
+}
+
 fn set(manifest: &mut Value, field: &str) {
     if field == "projects" {
         let projects = manifest["projects"].as_object_mut().unwrap();
@@ -93,12 +117,19 @@ fn set(manifest: &mut Value, field: &str) {
         projects.insert("renamed".into(), api);
         return;
     }
-    let mut place = manifest;
+    let mut place = &mut *manifest;
     for step in field.split('.') {
-        let step = if step == "<name>" { "api" } else { step };
+        let step = match step {
+            "<name>" => "api",
+            "<task>" => "unit",
+            step => step,
+        };
         place = &mut place[step];
     }
     *place = other_value(field);
+    if let Some(task) = field.strip_suffix(".service") {
+        set(manifest, &format!("{task}.file"));
+    }
 }
 
 fn keys(manifest: &Value) -> BTreeSet<Key> {
@@ -111,6 +142,10 @@ fn a_manifest_field_changes_the_key_exactly_where_it_should() {
     let before = manifest();
     let mut in_key = 0;
     for (field, role) in manifest_fields() {
+        // Refused at the top: only a project's task is made from another.
+        if field == "tasks.<task>.use" {
+            continue;
+        }
         let mut after = manifest();
         set(&mut after, &field);
         let changed = keys(&after) != keys(&before);

@@ -3,6 +3,7 @@
 mod patterns;
 mod project;
 mod recipe;
+mod tasks;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -40,6 +41,8 @@ struct Context<'a> {
     read_files: BTreeMap<RepoPath, Vec<Pattern>>,
     /// Patterns by their text.
     parsed: HashMap<String, Pattern>,
+    /// The tasks at the top of the manifest.
+    shared_tasks: BTreeMap<String, tasks::Written>,
 }
 
 pub(super) fn check(raw: &Raw, pattern_files: &BTreeMap<RepoPath, Option<Vec<u8>>>) -> Checked {
@@ -54,8 +57,12 @@ pub(super) fn check(raw: &Raw, pattern_files: &BTreeMap<RepoPath, Option<Vec<u8>
         pattern_files,
         read_files: BTreeMap::new(),
         parsed: HashMap::new(),
+        shared_tasks: BTreeMap::new(),
     };
     check_structure(&mut context.report, raw);
+    if raw.shape == Shape::Full {
+        context.shared_tasks = tasks::shared(&mut context, raw.root.get("tasks"));
+    }
     let projects = check_projects(&mut context, raw);
     check_cycles(&mut context.report, raw, &projects);
     let manifest = top_level(&mut context, raw, projects);
@@ -142,6 +149,7 @@ fn top_level(
     let rebuild_all = patterns::list(context, "rebuildAll", field("rebuildAll"));
     let expect_absent = absent(context, field("expect"));
     let adopt = field("adopt").and_then(flag);
+    let sequences = tasks::sequences(context, field("sequences"));
     Manifest {
         path: raw.path.clone(),
         shape: raw.shape,
@@ -153,6 +161,7 @@ fn top_level(
         rebuild_all: rebuild_all.unwrap_or_default(),
         adopt: adopt.unwrap_or(raw.shape == Shape::Aztec),
         expect_absent,
+        sequences,
         projects,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, flag, patterns, recipe, values};
+use super::{Context, flag, patterns, recipe, tasks, values};
 use crate::manifest::model::{Project, Shape};
 use crate::manifest::node::{Member, Node, Position, Value};
 use crate::manifest::parse::{directory_texts, pattern_file};
@@ -24,6 +24,9 @@ pub(super) fn check(context: &mut Context, member: &Member) -> Option<Project> {
     let secrets = values::distinct(context, node.get("secrets"), values::secret);
     let hermetic = node.get("hermetic").and_then(flag);
     let (build_dir, project_dir) = directories.unwrap_or_default();
+    let shared = std::mem::take(&mut context.shared_tasks);
+    let tasks = tasks::of_project(context, member, &project_dir, &shared);
+    context.shared_tasks = shared;
     Some(Project {
         target: recipe::target(context, node),
         build_args: recipe::build_args(context, node),
@@ -40,6 +43,7 @@ pub(super) fn check(context: &mut Context, member: &Member) -> Option<Project> {
         secrets: secrets.into_iter().collect(),
         hermetic: hermetic.unwrap_or(context.shape == Shape::Full),
         layer_cache: recipe::layer_cache(node),
+        tasks,
         epoch: recipe::epoch(node),
         position: (member.position.line, member.position.column),
     })
