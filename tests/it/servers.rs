@@ -45,16 +45,13 @@ impl DockerRegistry {
     /// A registry as `setup` has it; it answers when this returns.
     pub(crate) fn start_with(setup: &Setup<'_>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let address = free_address();
         let config = directory.path().join("config.yml");
         let data = setup.data.unwrap_or(directory.path()).join("data");
-        fs::write(
-            &config,
-            configuration(setup, directory.path(), &data, address),
-        )
-        .unwrap();
-        let child = serve(&config);
-        wait_for(address);
+        let (address, child) = on_a_free_port(|address| {
+            let text = configuration(setup, directory.path(), &data, address);
+            fs::write(&config, text).unwrap();
+            serve(&config)
+        });
         Self {
             address,
             child,
@@ -88,7 +85,10 @@ impl DockerRegistry {
     pub(crate) fn serve_again(&mut self) {
         self.kill();
         self.child = serve(&self.config);
-        wait_for(self.address);
+        assert!(
+            listens(&mut self.child, self.address),
+            "it does not start again"
+        );
     }
 
     /// The text of a base in it.
@@ -258,6 +258,38 @@ fn openssl(directory: &Path, arguments: &str) {
     );
 }
 
+/// Starts a server on a port that is free. One that ends at once had its port taken meanwhile, and
+/// is started on another; any other reason would have it end every time.
+pub(crate) fn on_a_free_port(start: impl Fn(SocketAddr) -> Child) -> (SocketAddr, Child) {
+    for _ in 0..5 {
+        let address = free_address();
+        let mut child = start(address);
+        if listens(&mut child, address) {
+            return (address, child);
+        }
+    }
+    panic!("a server ended at once, on five ports");
+}
+
+/// Waits until a server listens; whether it does, rather than having ended.
+fn listens(child: &mut Child, address: SocketAddr) -> bool {
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if TcpStream::connect(address).is_ok() {
+            // Whoever took its port answers too, and then it is about to end.
+            sleep(Duration::from_millis(20));
+            return child.try_wait().unwrap().is_none();
+        }
+        let waited = start.elapsed();
+        assert!(
+            waited < Duration::from_secs(120),
+            "nothing listens on {address}"
+        );
+        sleep(Duration::from_millis(20));
+    }
+    false
+}
+
 /// A loopback address that nothing listens on just now. Its port is none that the system gives
 /// to whoever asks for any: tests that run at the same time do not get it in between.
 pub(crate) fn free_address() -> SocketAddr {
@@ -286,17 +318,5 @@ impl Refusing {
             address: taken.local_addr().unwrap(),
             _taken: taken,
         }
-    }
-}
-
-/// Waits until something listens.
-pub(crate) fn wait_for(address: SocketAddr) {
-    let start = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        assert!(
-            start.elapsed() < Duration::from_secs(120),
-            "nothing listens on {address}"
-        );
-        sleep(Duration::from_millis(20));
     }
 }

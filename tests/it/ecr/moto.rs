@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::servers::{free_address, wait_for};
+use crate::servers::on_a_free_port;
 
 /// The region that everything here is in.
 pub(crate) const REGION: &str = "eu-west-2";
@@ -20,15 +20,15 @@ pub(crate) struct Moto {
 impl Moto {
     /// A server that knows nothing yet; it answers when this returns.
     pub(crate) fn start() -> Self {
-        let address = free_address();
-        let child = Command::new(program())
-            .args(["--host", "127.0.0.1", "--port"])
-            .arg(address.port().to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("moto_server is installed (scripts/test setup)");
-        wait_for(address);
+        let (address, child) = on_a_free_port(|address| {
+            Command::new(program())
+                .args(["--host", "127.0.0.1", "--port"])
+                .arg(address.port().to_string())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("moto_server is installed (scripts/test setup)")
+        });
         Self { address, child }
     }
 

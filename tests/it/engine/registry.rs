@@ -1,8 +1,7 @@
 //! Pushing to a registry, pulling from it, and using the layer cache in it.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 
 use waybill::build::engine::BuildEvent;
@@ -11,68 +10,21 @@ use waybill::model::Platform;
 use waybill::problem::{Class, Diagnose};
 use waybill::registry::{Client, Credential, Credentials, Options, Put, Secret};
 
-use super::{Tag, build, context, docker, engine, nothing_more, wait_for};
+use super::{Tag, build, context, docker, engine, nothing_more};
 use crate::front::{Fault, Front, Rule, Seen};
-
-/// A docker-registry on a free port of this machine; it ends, and its data go, with this value.
-struct Registry {
-    process: Child,
-    host: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Registry {
-    async fn start(auth: bool) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path().display();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let host = format!("127.0.0.1:{port}");
-        let mut config = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: {host}}}\n"
-        );
-        if auth {
-            let users = Command::new("htpasswd")
-                .args(["-Bbn", USER, PASSWORD])
-                .output()
-                .unwrap();
-            std::fs::write(directory.path().join("users"), users.stdout).unwrap();
-            config = format!("{config}auth: {{htpasswd: {{realm: test, path: {root}/users}}}}\n");
-        }
-        let file = directory.path().join("config.yml");
-        std::fs::write(&file, config).unwrap();
-        let process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for("the registry listens", || {
-            std::net::TcpStream::connect(&host).is_ok()
-        })
-        .await;
-        Self {
-            process,
-            host,
-            _directory: directory,
-        }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
+use crate::servers::{DockerRegistry, Setup};
 
 const USER: &str = "tester";
 
 const PASSWORD: &str = "correct-horse";
+
+/// A registry, for anyone or for the one user.
+fn registry(auth: bool) -> DockerRegistry {
+    DockerRegistry::start_with(&Setup {
+        login: auth.then_some((USER, PASSWORD)),
+        ..Setup::default()
+    })
+}
 
 fn login(password: &str) -> Credential {
     Credential::Basic {
@@ -97,7 +49,7 @@ fn skopeo(args: &[&str]) -> String {
 
 #[tokio::test]
 async fn a_push_returns_the_registrys_digest() {
-    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(false).await);
+    let (engine, tag, registry) = (engine().await, Tag::new(), registry(false));
     let mut request = tag.build();
     // An image like no other test's, which would be one with this in the engine's store, with all
     // the names that it was pushed under.
@@ -106,7 +58,7 @@ async fn a_push_returns_the_registrys_digest() {
         .await
         .0
         .unwrap();
-    let remote = Tag(format!("{}/some/name:v1", registry.host));
+    let remote = Tag(format!("{}/some/name:v1", registry.address));
     assert_eq!(engine.look_up(&remote.0, None).await.unwrap(), None);
     engine.tag(&tag.0, &remote.0).await.unwrap();
     let events = Mutex::new(Vec::new());
@@ -130,7 +82,7 @@ async fn a_push_returns_the_registrys_digest() {
     let info = engine.inspect(&remote.0).await.unwrap().unwrap();
     assert_eq!(
         info.repo_digests,
-        [format!("{}/some/name@{digest}", registry.host)]
+        [format!("{}/some/name@{digest}", registry.address)]
     );
     engine.remove(&remote.0).await.unwrap();
     assert_eq!(engine.inspect(&remote.0).await.unwrap(), None);
@@ -157,12 +109,12 @@ async fn a_registry_that_the_engine_does_not_reach_is_said_so() {
 
 #[tokio::test]
 async fn a_push_that_is_refused_names_what_and_never_shows_the_password() {
-    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(true).await);
+    let (engine, tag, registry) = (engine().await, Tag::new(), registry(true));
     build(&engine, &tag.build(), context("", nothing_more))
         .await
         .0
         .unwrap();
-    let remote = Tag(format!("{}/name:v1", registry.host));
+    let remote = Tag(format!("{}/name:v1", registry.address));
     engine.tag(&tag.0, &remote.0).await.unwrap();
     for login in [None, Some(login("wrong-horse"))] {
         let error = engine
@@ -177,7 +129,7 @@ async fn a_push_that_is_refused_names_what_and_never_shows_the_password() {
         .push(&remote.0, Some(&login(PASSWORD)), &|_| ())
         .await
         .unwrap();
-    let absent = format!("{}/name:absent", registry.host);
+    let absent = format!("{}/name:absent", registry.address);
     let error = engine
         .push(&absent, Some(&login(PASSWORD)), &|_| ())
         .await
@@ -189,12 +141,12 @@ async fn a_push_that_is_refused_names_what_and_never_shows_the_password() {
 /// using OAuth 2.0"); a password would come in a header of a GET.
 #[tokio::test]
 async fn an_identity_token_goes_to_the_registrys_token_server() {
-    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(false).await);
+    let (engine, tag, registry) = (engine().await, Tag::new(), registry(false));
     build(&engine, &tag.build(), context("", nothing_more))
         .await
         .0
         .unwrap();
-    let front = Front::start(registry.host.parse().unwrap());
+    let front = Front::start(registry.address);
     let token = front.base("token");
     let realm = format!("Bearer realm=\"http://{token}\",service=\"s\"");
     let asks = Fault::error(401, "UNAUTHORIZED", "who?").header("www-authenticate", &realm);
@@ -221,8 +173,8 @@ async fn an_identity_token_goes_to_the_registrys_token_server() {
 
 #[tokio::test]
 async fn bases_are_pulled_with_the_credentials_of_their_registry() {
-    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(true).await);
-    let base = Tag(format!("{}/base:v1", registry.host));
+    let (engine, tag, registry) = (engine().await, Tag::new(), registry(true));
+    let base = Tag(format!("{}/base:v1", registry.address));
     let mut request = tag.build();
     request.labels.insert("base".into(), tag.0.clone());
     build(&engine, &request, context("", nothing_more))
@@ -238,7 +190,7 @@ async fn bases_are_pulled_with_the_credentials_of_their_registry() {
     engine.remove(&tag.0).await.unwrap();
     let from = format!(
         "FROM {}/base@{digest}\nRUN /bin/busybox true\n",
-        registry.host
+        registry.address
     );
     let on_base = || {
         let from = from.clone();
@@ -250,16 +202,16 @@ async fn bases_are_pulled_with_the_credentials_of_their_registry() {
         let error = build(&engine, &request, on_base()).await.0.unwrap_err();
         assert_eq!(error.problems()[0].code, "build-failed", "{error}");
     }
-    request.logins = [(registry.host.clone(), login(PASSWORD))].into();
+    request.logins = [(registry.address.to_string(), login(PASSWORD))].into();
     build(&engine, &request, on_base()).await.0.unwrap();
 }
 
 #[tokio::test]
 async fn an_inline_cache_is_exported_and_used() {
-    let (engine, tag, registry) = (engine().await, Tag::new(), Registry::start(false).await);
+    let (engine, tag, registry) = (engine().await, Tag::new(), registry(false));
     let mark = tag.0.replace(':', "-");
     let dockerfile = format!("RUN /bin/busybox date > /{mark}\n");
-    let remote = Tag(format!("{}/cached:v1", registry.host));
+    let remote = Tag(format!("{}/cached:v1", registry.address));
     let mut request = tag.build();
     (request.no_cache, request.inline_cache) = (false, true);
     let first = build(&engine, &request, context(&dockerfile, nothing_more))
@@ -297,7 +249,7 @@ async fn an_inline_cache_is_exported_and_used() {
 
 #[tokio::test]
 async fn an_inline_cache_is_found_through_an_index() {
-    let (engine, registry) = (engine().await, Registry::start(false).await);
+    let (engine, registry) = (engine().await, registry(false));
     let mark = Tag::new().0.replace(':', "-");
     let dockerfile = format!("RUN /bin/busybox date > /{mark}\n");
     let platforms: [Platform; 2] = ["linux/386", "linux/amd64"].map(|name| name.parse().unwrap());
@@ -314,12 +266,12 @@ async fn an_inline_cache_is_found_through_an_index() {
         let built = build(&engine, &request, context(&dockerfile, nothing_more)).await;
         built.0.unwrap();
         let architecture = &platform.architecture;
-        let remote = Tag(format!("{}/cached:{architecture}", registry.host));
+        let remote = Tag(format!("{}/cached:{architecture}", registry.address));
         engine.tag(&tag.0, &remote.0).await.unwrap();
         let digest = engine.push(&remote.0, None, &|_| ()).await.unwrap();
         images.insert(platform.clone(), digest);
     }
-    let base = registry.host.parse().unwrap();
+    let base = registry.address.to_string().parse().unwrap();
     let client = Client::new(base, Credentials::Anonymous, Options::default()).unwrap();
     let put = client.put_index("cached", "all", &images).await.unwrap();
     let Put::Done(index) = put else {
@@ -329,7 +281,7 @@ async fn an_inline_cache_is_found_through_an_index() {
         forget_step(&mark);
         let tag = Tag::new();
         let mut request = request(platform, &tag);
-        request.cache_from = vec![format!("{}/cached@{index}", registry.host)];
+        request.cache_from = vec![format!("{}/cached@{index}", registry.address)];
         let (result, _, events) =
             build(&engine, &request, context(&dockerfile, nothing_more)).await;
         result.unwrap();

@@ -9,7 +9,7 @@ use waybill::registry::{Base, Client, Credentials, Options};
 use crate::front::{Fault, Front, Rule};
 use crate::program::{command, run};
 use crate::repo::Repo;
-use crate::servers::{Certificate, DockerRegistry, Setup, Tunnel};
+use crate::servers::{Certificate, DockerRegistry, Refusing, Setup, Tunnel};
 
 use super::auth::TokenRegistry;
 use super::contents::round_trip;
@@ -322,7 +322,8 @@ async fn https_goes_through_a_tunnel_where_a_proxy_is_set() {
     assert_eq!(ask(&far, "registry-unreachable", &without), [""; 0]);
     assert_eq!(ask(&near, "ok", &[("HTTPS_PROXY", &proxy)]), [""; 0]);
     // A proxy that is not there is an error, and nothing goes around it.
-    let nowhere = format!("http://{}", crate::servers::free_address());
+    let refusing = Refusing::new();
+    let nowhere = format!("http://{}", refusing.address);
     let dead = [("HTTPS_PROXY", nowhere.as_str())];
     assert_eq!(ask(&far, "registry-unreachable", &dead), [""; 0]);
 }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +11,7 @@ use waybill::registry::Client;
 
 use crate::front::{Fault, Front, Rule};
 use crate::program::{command, run};
+use crate::repo::Repo;
 use crate::search::search;
 use crate::servers::{DockerRegistry, Setup};
 use crate::world::{Act, World};
@@ -48,10 +50,10 @@ enum Given {
     ByDockersConfiguration,
 }
 
-fn program(world: &World, base: &str, given: Given) -> Command {
+fn program(repo: &Repo, base: &str, given: Given) -> Command {
     let host = base.split('/').next().unwrap();
-    let mut command = command(&world.repo);
-    let nowhere = format!("unix://{}/no-engine.sock", world.repo.home().display());
+    let mut command = command(repo);
+    let nowhere = format!("unix://{}/no-engine.sock", repo.home().display());
     command
         .args(["--registry", base])
         .env("DOCKER_HOST", nowhere);
@@ -63,7 +65,7 @@ fn program(world: &World, base: &str, given: Given) -> Command {
         Given::ByDockersConfiguration => {
             let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
             let config = serde_json::json!({"auths": {host: {"auth": auth}}});
-            let directory = world.repo.home().join(".docker");
+            let directory = repo.home().join(".docker");
             std::fs::create_dir_all(&directory).unwrap();
             std::fs::write(directory.join("config.json"), config.to_string()).unwrap();
         }
@@ -93,7 +95,7 @@ fn run_all(world: &World, base: &str, given: Given) -> Vec<i32> {
     let mut codes = Vec::new();
     for arguments in COMMANDS {
         for json in [false, true] {
-            let mut command = program(world, base, given);
+            let mut command = program(&world.repo, base, given);
             command.args(*arguments);
             if json && !arguments.contains(&"json") {
                 command.arg("--json");
@@ -123,10 +125,10 @@ fn no_credential_is_shown_or_kept_by_any_command() {
     });
     let world = World::shop();
     let base = registry.base("acme");
-    let mut init = program(&world, &base, Given::ByVariables);
+    let mut init = program(&world.repo, &base, Given::ByVariables);
     assert_eq!(run(init.args(["registry", "init"])).code, 0);
     // The control: without the credential nothing goes.
-    let mut without = program(&world, &base, Given::ByVariables);
+    let mut without = program(&world.repo, &base, Given::ByVariables);
     without
         .env_remove("WAYBILL_REGISTRY_PASSWORD")
         .args(["--json", "plan"]);
@@ -164,32 +166,39 @@ fn no_credential_is_shown_or_kept_by_any_command() {
 #[test]
 fn what_a_registry_says_back_is_not_shown() {
     let world = World::shop();
-    let front = Front::start(world.registry.address);
-    let base = front.base("acme");
+    let (registry, repo) = (world.registry.address, &world.repo);
     let [password, encoded, pair] = forms();
-    let words = format!("you said {password}, {encoded}= and {pair}; marked");
-    for status in [400, 401, 403, 404, 429, 500] {
-        // Those are tried again and again, which takes its time.
-        let passes = matches!(status, 429 | 500);
-        let paths = ["/manifests/", "/tags/", "^/token"];
-        for path in &paths[..if passes { 1 } else { 3 }] {
-            front.reset();
-            let realm = format!("Bearer realm=\"http://{}/token\"", front.address);
-            let asks = Fault::status(401).header("www-authenticate", &realm);
-            if *path == "^/token" {
-                front.add(Rule::on("GET", "^/v2/$").does(asks));
-            }
-            front.add(Rule::on("*", path).does(Fault::error(status, "DENIED", &words)));
-            for given in [Given::ByVariables, Given::ByDockersConfiguration] {
-                let mut command = program(&world, &base, given);
-                let ran = run(command.args(["plan", "-vv"]));
-                let text = format!("{}{}", ran.out, ran.err);
-                let row = format!("{status} {path} {given:?}");
-                check(&text, &row);
-                // The words do come through, but for the secret.
-                let said = "you said [secret], [secret]= and ann:[secret]; marked";
-                assert!(text.contains(said), "{row}: {text}");
+    let words = &format!("you said {password}, {encoded}= and {pair}; marked");
+    // All at once: what is tried again and again takes its time only once.
+    thread::scope(|scope| {
+        for given in [Given::ByVariables, Given::ByDockersConfiguration] {
+            for status in [400, 401, 403, 404, 429, 500] {
+                for path in ["/manifests/", "/tags/", "^/token"] {
+                    let clone = repo.clone_with(&[]);
+                    let row = format!("{status} {path} {given:?}");
+                    scope.spawn(move || {
+                        let front = Front::start(registry);
+                        says_back(&front, path, Fault::error(status, "DENIED", words));
+                        let mut command = program(&clone, &front.base("acme"), given);
+                        let ran = run(command.args(["plan", "-vv"]));
+                        let text = format!("{}{}", ran.out, ran.err);
+                        check(&text, &row);
+                        // The words do come through, but for the secret.
+                        let said = "you said [secret], [secret]= and ann:[secret]; marked";
+                        assert!(text.contains(said), "{row}: {text}");
+                    });
+                }
             }
         }
+    });
+}
+
+/// Has a front answer so to what it is asked there; what is below `/token` is its token server.
+fn says_back(front: &Front, path: &str, answer: Fault) {
+    let realm = format!("Bearer realm=\"http://{}/token\"", front.address);
+    let asks = Fault::status(401).header("www-authenticate", &realm);
+    if path == "^/token" {
+        front.add(Rule::on("GET", "^/v2/$").does(asks));
     }
+    front.add(Rule::on("*", path).does(answer));
 }

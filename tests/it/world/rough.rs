@@ -67,14 +67,20 @@ impl Registry {
                 ..Setup::default()
             }));
         }
-        let mut started = Self::Embedded {
-            runtime: runtime(),
-            server: None,
-            address: free_address(),
-            directory: directory.join("registry"),
-        };
-        started.serve_again();
-        started
+        let (runtime, directory) = (runtime(), directory.join("registry"));
+        // One whose port is taken meanwhile is served on another.
+        let mut ports = (0..5).map(|_| free_address());
+        let served = ports.find_map(|address| {
+            let served = runtime.block_on(embedded::serve(&directory, address));
+            served.ok().map(|server| (address, server))
+        });
+        let (address, server) = served.expect("a registry is served on one of five ports");
+        Self::Embedded {
+            runtime,
+            server: Some(server),
+            address,
+            directory,
+        }
     }
 
     fn address(&self) -> SocketAddr {
