@@ -1,6 +1,7 @@
 //! Why the ledger could not be read or written.
 
 use super::RecordError;
+use crate::model::ProjectName;
 use crate::problem::{Class, Diagnose, Problem};
 use crate::registry::RegistryError;
 
@@ -63,9 +64,33 @@ pub enum LedgerError {
         /// The full name of the record.
         name: String,
     },
+    /// What went wrong concerns the record of one project.
+    #[error("{project}: {error}")]
+    Of {
+        /// Whose record it is.
+        project: ProjectName,
+        /// What went wrong with it.
+        error: Box<LedgerError>,
+    },
     /// A record could not be put into JSON.
     #[error("a record could not be written as JSON: {0}")]
     Encoding(#[from] serde_json::Error),
+}
+
+impl LedgerError {
+    /// The same, said of the project whose record it concerns, if it is one project's. What the
+    /// registry refuses concerns them all.
+    pub(super) fn of(self, project: Option<&ProjectName>) -> Self {
+        match (project, self) {
+            (Some(project), error) if !matches!(error, Self::Registry(_) | Self::Of { .. }) => {
+                Self::Of {
+                    project: project.clone(),
+                    error: Box::new(error),
+                }
+            }
+            (_, error) => error,
+        }
+    }
 }
 
 impl Diagnose for LedgerError {
@@ -73,6 +98,7 @@ impl Diagnose for LedgerError {
         match self {
             Self::UpstreamForbidden { .. } => Class::Usage,
             Self::Registry(error) => error.class(),
+            Self::Of { error, .. } => error.class(),
             _ => Class::Unreachable,
         }
     }
@@ -81,6 +107,10 @@ impl Diagnose for LedgerError {
         let problem = |code| Problem::error(code, self.to_string());
         vec![match self {
             Self::Registry(error) => return error.problems(),
+            Self::Of { project, error } => {
+                let problems = error.problems().into_iter();
+                return problems.map(|problem| problem.project(project)).collect();
+            }
             Self::MarkerMissing { .. } => problem("marker-missing").hint(
                 "run `waybill registry init` once for a new base, or check the name given with \
                  --registry or --upstream (`--upstream none` goes without one)",

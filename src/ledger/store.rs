@@ -161,7 +161,8 @@ impl Ledger {
             Standing::Record(facts) => Ok(facts),
             Standing::Absent | Standing::Unreadable(_) => Err(LedgerError::WriteLost {
                 name: self.name(LEDGER, &envelope.tag),
-            }),
+            }
+            .of(Some(project))),
         }
     }
 
@@ -224,7 +225,8 @@ impl Ledger {
         match self.taint(key).await? {
             Standing::Absent => Err(LedgerError::WriteLost {
                 name: self.name(TAINTS, &envelope.tag),
-            }),
+            }
+            .of(Some(project))),
             Standing::Record(_) | Standing::Unreadable(_) => Ok(()),
         }
     }
@@ -309,10 +311,11 @@ impl Ledger {
         };
         match artifact::decode(&manifest.bytes, envelope) {
             Ok(header) => Ok(Standing::Record(header)),
-            Err(source @ RecordError::Newer(_)) => Err(LedgerError::Unreadable {
-                name: self.name(repository, &envelope.tag),
-                source,
-            }),
+            Err(source @ RecordError::Newer(_)) => {
+                let name = self.name(repository, &envelope.tag);
+                let error = LedgerError::Unreadable { name, source };
+                Err(error.of(envelope.project.as_ref()))
+            }
             Err(error) => Ok(Standing::Unreadable(error.to_string())),
         }
     }
@@ -322,13 +325,13 @@ impl Ledger {
         repository: &str,
         envelope: &Envelope,
     ) -> Result<Option<Recorded<R>>, LedgerError> {
-        match self.header::<F>(repository, envelope).await? {
-            Standing::Absent => Ok(None),
+        let read = match self.header::<F>(repository, envelope).await? {
+            Standing::Absent => return Ok(None),
             Standing::Unreadable(why) => Err(self.unreadable(repository, &envelope.tag, why)),
-            Standing::Record(header) => {
-                self.rest(repository, &envelope.tag, header).await.map(Some)
-            }
-        }
+            Standing::Record(header) => self.rest(repository, &envelope.tag, header).await,
+        };
+        let project = envelope.project.as_ref();
+        read.map(Some).map_err(|error| error.of(project))
     }
 
     /// A record whose manifest was read already.

@@ -1,16 +1,21 @@
 //! What each command makes of each fault: the table of exit codes and error codes, with the real
 //! program. None of them ends in a reuse.
 
+mod table;
+
 use std::process::Command;
 use std::thread;
 
+use regex::Regex;
 use serde_json::Value;
 use waybill::ledger::names;
 
 use super::World;
 use super::reuse::built_shop;
-use crate::front::{Fault, Front, Rule};
+use crate::front::Front;
 use crate::servers::Refusing;
+use Expected::{Reuses, Stops};
+use table::{COMMANDS, Expected, TABLE};
 
 /// A world in which everything is recorded, behind a front.
 struct Scene {
@@ -21,257 +26,6 @@ struct Scene {
     /// Whether a credential is configured.
     credential: bool,
     refusing: Refusing,
-}
-
-/// What a command must make of a fault.
-#[derive(Clone, Copy, Debug)]
-enum Expected {
-    /// It stops, with this exit code and error code.
-    Stops(i32, &'static str),
-    /// It goes on, and the record of `docs` counts as none.
-    Distrusts,
-    /// Nothing is wrong: everything is reused, and shown as built.
-    Reuses,
-}
-use Expected::{Distrusts, Reuses, Stops};
-
-/// The commands that ask a registry, in the order of the table's columns.
-const COMMANDS: [&[&str]; 6] = [
-    &["plan"],
-    &["build"],
-    &["why", "docs"],
-    &["image", "docs"],
-    &["history", "docs"],
-    &["log", "docs"],
-];
-
-/// A fault: how it comes about, and what each of [`COMMANDS`] makes of it. There is no engine
-/// here: a build that has something to build stops for want of one.
-type Row = (&'static str, fn(&mut Scene), [Expected; 6]);
-
-/// A record that counts as none is built anew, and is no image and no log until then.
-const DISTRUSTED: [Expected; 6] = [
-    Distrusts,
-    Stops(3, "engine-unreachable"),
-    Distrusts,
-    Stops(2, "not-built"),
-    Distrusts,
-    Stops(3, "record-unreadable"),
-];
-
-const fn each_stops(exit: i32, code: &'static str) -> [Expected; 6] {
-    [Stops(exit, code); 6]
-}
-
-const TABLE: &[Row] = &[
-    ("nothing is wrong", |_| {}, [Reuses; 6]),
-    (
-        "the registry is unreachable",
-        |scene| scene.base = format!("{}/acme", scene.refusing.address),
-        each_stops(3, "registry-unreachable"),
-    ),
-    (
-        "the registry answers with 500",
-        |scene| scene.front.add(Rule::on("*", ".").does(Fault::status(500))),
-        each_stops(3, "registry-refused"),
-    ),
-    (
-        "the registry is no registry",
-        |scene| {
-            let page = Fault::answer(404, "text/html", "<html>");
-            scene.front.add(Rule::on("*", ".").does(page));
-        },
-        each_stops(3, "registry-refused"),
-    ),
-    (
-        "answers are damaged on their way",
-        |scene| {
-            let record = Rule::on("GET", "/waybill-ledger/manifests/v1-built-");
-            scene.front.add(record.does(Fault::Corrupt));
-        },
-        each_stops(3, "registry-corrupt"),
-    ),
-    (
-        "a credential is refused with 401",
-        |scene| {
-            scene.credential = true;
-            scene.front.add(Rule::on("*", ".").does(asks_for_basic()));
-        },
-        each_stops(3, "credential-refused"),
-    ),
-    (
-        "a credential is refused with 403",
-        |scene| {
-            scene.credential = true;
-            let denied = Fault::error(403, "DENIED", "not for you");
-            scene.front.add(Rule::on("*", ".").does(denied));
-        },
-        each_stops(3, "credential-refused"),
-    ),
-    (
-        "a credential is asked for and none is there",
-        |scene| scene.front.add(Rule::on("*", ".").does(asks_for_basic())),
-        each_stops(3, "credential-missing"),
-    ),
-    (
-        "the taints cannot be listed",
-        |scene| {
-            let list = Rule::on("GET", "/waybill-taints/tags/list");
-            scene.front.add(list.does(Fault::status(500)));
-        },
-        each_stops(3, "registry-refused"),
-    ),
-    (
-        "the list of taints is not that of the taints",
-        |scene| {
-            let list = Rule::on("GET", "/waybill-taints/tags/list");
-            let other = r#"{"name": "acme/other", "tags": ["latest"]}"#;
-            let other = Fault::answer(200, "application/json", other);
-            scene.front.add(list.does(other));
-        },
-        each_stops(3, "list-incomplete"),
-    ),
-    (
-        "the taints are said to be no repository",
-        |scene| {
-            let list = Rule::on("GET", "/waybill-taints/tags/list");
-            scene.front.add(list.does(unknown_repository()));
-        },
-        each_stops(3, "list-incomplete"),
-    ),
-    (
-        "the ledger is said to be no repository once its marker was read",
-        |scene| {
-            let record = Rule::on("GET", "/waybill-ledger/manifests/v1-(built|release)-");
-            scene.front.add(record.does(unknown_repository()));
-        },
-        each_stops(3, "repository-gone"),
-    ),
-    (
-        "the project's tags cannot be listed",
-        |scene| {
-            let list = Rule::on("GET", "/docs/tags/list");
-            scene.front.add(list.does(Fault::status(500)));
-        },
-        [
-            Reuses,
-            Reuses,
-            Reuses,
-            Reuses,
-            Stops(3, "registry-refused"),
-            Reuses,
-        ],
-    ),
-    (
-        "what records hold beside their header cannot be had",
-        |scene| {
-            let blobs = Rule::on("GET", "/waybill-ledger/blobs/");
-            scene.front.add(blobs.does(Fault::status(500)));
-        },
-        [
-            Reuses,
-            Reuses,
-            Stops(3, "registry-refused"),
-            Reuses,
-            Reuses,
-            Stops(3, "registry-refused"),
-        ],
-    ),
-    (
-        "the marker is missing",
-        |scene| {
-            scene
-                .world
-                .registry
-                .forget_tag(names::LEDGER, names::MARKER);
-        },
-        each_stops(3, "marker-missing"),
-    ),
-    (
-        "the marker of the taints is missing",
-        |scene| {
-            scene
-                .world
-                .registry
-                .forget_tag(names::TAINTS, names::MARKER);
-        },
-        each_stops(3, "marker-missing"),
-    ),
-    (
-        "the marker is no marker",
-        |scene| scene.world.put_garbage(names::LEDGER, names::MARKER),
-        each_stops(3, "marker-unreadable"),
-    ),
-    (
-        "a record is no record",
-        |scene| {
-            scene
-                .world
-                .put_garbage(names::LEDGER, &record_of_docs(scene));
-        },
-        DISTRUSTED,
-    ),
-    (
-        "a record is another base's",
-        |scene| annotate(scene, "io.waybill.ledger", "another"),
-        DISTRUSTED,
-    ),
-    (
-        "a record is another project's",
-        |scene| annotate(scene, "io.waybill.project", "api"),
-        DISTRUSTED,
-    ),
-    (
-        "a record is of a newer version",
-        |scene| annotate(scene, "io.waybill.version", "2"),
-        each_stops(3, "record-newer"),
-    ),
-    (
-        "an object is missing from the clone",
-        |scene| {
-            let repo = &scene.world.repo;
-            let id = repo.git(&["rev-parse", "HEAD^{tree}"]);
-            let objects = repo.path().join(".git/objects");
-            std::fs::remove_file(objects.join(&id[..2]).join(&id[2..])).unwrap();
-        },
-        each_stops(2, "missing-object"),
-    ),
-    (
-        "a pattern is no regex",
-        |scene| {
-            let manifest = r#"{"version": 1, "projects": {
-              "docs": {"buildDir": "docs", "rebuildPatterns": ["^docs/("]}}}"#;
-            scene.world.repo.write("build_manifest.json", manifest);
-            scene.world.repo.commit("Bad");
-        },
-        each_stops(2, "bad-pattern"),
-    ),
-    (
-        "there is no manifest",
-        |scene| {
-            scene.world.repo.remove("build_manifest.json");
-            scene.world.repo.commit("Gone");
-        },
-        each_stops(2, "no-manifest"),
-    ),
-];
-
-fn unknown_repository() -> Fault {
-    Fault::error(404, "NAME_UNKNOWN", "repository name not known to registry")
-}
-
-fn asks_for_basic() -> Fault {
-    Fault::error(401, "UNAUTHORIZED", "who are you?")
-        .header("www-authenticate", "Basic realm=\"test\"")
-}
-
-fn record_of_docs(scene: &Scene) -> String {
-    names::built(scene.world.run().plan().plan.projects["docs"].key.key)
-}
-
-fn annotate(scene: &Scene, annotation: &str, value: &str) {
-    let tag = record_of_docs(scene);
-    scene.world.annotate(names::LEDGER, &tag, annotation, value);
 }
 
 impl Scene {
@@ -328,9 +82,11 @@ fn program(world: &World) -> Command {
 /// Holds a command's end against what is expected of it.
 fn check(fault: &str, command: &str, expected: Expected, exit: i32, document: &Value) {
     let place = format!("{command} where {fault}: {document:#}");
-    if let Stops(code, error) = expected {
+    if let Stops(code, error, message) = expected {
         assert_eq!(document["schema"], "waybill.error/1", "{place}");
+        assert_eq!(document["errors"].as_array().unwrap().len(), 1, "{place}");
         assert_eq!(document["errors"][0]["code"], error, "{place}");
+        assert_eq!(normal(&document["errors"][0]), message, "{place}");
         assert_eq!(exit, code, "{place}");
         assert_eq!(document["exit"], code, "{place}");
         let has_hint = document["errors"][0]["hint"].is_string();
@@ -359,6 +115,27 @@ fn check(fault: &str, command: &str, expected: Expected, exit: i32, document: &V
     if matches!(command, "plan" | "build") {
         assert_eq!(told.len(), 5, "{place}");
     }
+}
+
+/// An error's message, after the project that it concerns. In place of what differs from run to
+/// run stands what it is: the registry's `{api}`, `{base}`, `{registry}`, `{engine}`, `{hash}`, and
+/// `{marker}` for either of the two markers, which are asked for at once.
+fn normal(error: &Value) -> String {
+    let project = error["project"].as_str();
+    let project = project.map_or(String::new(), |project| format!("{project}: "));
+    let mut message = project + error["message"].as_str().unwrap();
+    for (pattern, what) in [
+        (r"http://127\.0\.0\.1:\d+/v2/acme", "{api}"),
+        (r"127\.0\.0\.1:\d+/acme", "{base}"),
+        (r"127\.0\.0\.1:\d+", "{registry}"),
+        (r"unix://\S+/no-engine.sock", "{engine}"),
+        (r"waybill-(ledger|taints)/manifests/v1-ledger", "{marker}"),
+        (r"\b([0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{10})\b", "{hash}"),
+    ] {
+        let pattern = Regex::new(pattern).unwrap();
+        message = pattern.replace_all(&message, what).into_owned();
+    }
+    message
 }
 
 /// What a command's document says, in a word or two for each project or commit.
