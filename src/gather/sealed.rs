@@ -11,9 +11,10 @@ use crate::problem::Failure;
 
 /// The most commits that are asked for a waybill.
 const MOST_COMMITS: usize = 100;
-/// How many are asked at once, unless one request can ask for more: what lies behind the nearest is
-/// asked for in vain.
-const AT_ONCE: usize = 10;
+/// How many are asked after the first, unless one request can ask for more: what lies behind the
+/// nearest is asked for in vain. Where none of them is sealed, the base hardly ever is, and all the
+/// others are asked together, by a listing where they are many.
+const NEAR: usize = 10;
 
 /// A sealed commit that a plan starts from.
 pub(super) struct Sealed {
@@ -43,8 +44,9 @@ pub(super) async fn nearest(
     let history = repository.first_parents(start, limit + 1)?;
     let commits: Vec<CommitId> = history.commits.iter().map(|commit| commit.id).collect();
     let (first, rest) = commits.split_at(commits.len().min(1));
-    let at_once = AT_ONCE.max(ledger.client().batch());
-    for together in std::iter::once(first).chain(rest.chunks(at_once)) {
+    let near = NEAR.max(ledger.client().batch()).min(rest.len());
+    let (near, far) = rest.split_at(near);
+    for together in [first, near, far] {
         if let Some(edition) = nearest_of(ledger, together).await? {
             let known = Known::from_release(place, &edition.release);
             let sealed = Sealed {

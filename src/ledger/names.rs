@@ -78,15 +78,6 @@ pub fn built(key: Key) -> String {
     format!("{VERSION_PREFIX}built-{key}")
 }
 
-/// The key that a built record's tag names; `None` for any other tag.
-#[must_use]
-pub fn built_key(tag: &str) -> Option<Key> {
-    tag.strip_prefix(VERSION_PREFIX)?
-        .strip_prefix("built-")?
-        .parse()
-        .ok()
-}
-
 /// The tag of a taint.
 #[must_use]
 pub fn taint(key: Key) -> String {

@@ -25,14 +25,21 @@ pub enum Standing<F> {
     Unreadable(String),
 }
 
+impl<F> Standing<F> {
+    /// The same, of what a record holds.
+    fn map<G>(self, of: impl FnOnce(F) -> G) -> Standing<G> {
+        match self {
+            Self::Absent => Standing::Absent,
+            Self::Record(record) => Standing::Record(of(record)),
+            Self::Unreadable(why) => Standing::Unreadable(why),
+        }
+    }
+}
+
 impl<F> Standing<Header<F>> {
     /// The facts alone.
     fn facts(self) -> Standing<F> {
-        match self {
-            Self::Absent => Standing::Absent,
-            Self::Record(header) => Standing::Record(header.facts),
-            Self::Unreadable(why) => Standing::Unreadable(why),
-        }
+        self.map(|header| header.facts)
     }
 }
 
@@ -188,11 +195,7 @@ impl Ledger {
 
     /// A taint, read by name. One that cannot be read is a taint all the same.
     pub async fn taint(&self, key: Key) -> Result<Standing<TaintRecord>, LedgerError> {
-        Ok(match self.written_taint(key).await? {
-            Standing::Absent => Standing::Absent,
-            Standing::Record((taint, _)) => Standing::Record(taint),
-            Standing::Unreadable(why) => Standing::Unreadable(why),
-        })
+        Ok(self.written_taint(key).await?.map(|(taint, _)| taint))
     }
 
     /// A taint as [`Self::taint`] reads it, with the time at which it was written, RFC 3339.
@@ -201,11 +204,8 @@ impl Ledger {
         key: Key,
     ) -> Result<Standing<(TaintRecord, String)>, LedgerError> {
         let envelope = self.envelope(names::taint(key), Kind::Taint, None, Some(key));
-        Ok(match self.header::<TaintRecord>(TAINTS, &envelope).await? {
-            Standing::Absent => Standing::Absent,
-            Standing::Record(header) => Standing::Record((header.facts, header.created)),
-            Standing::Unreadable(why) => Standing::Unreadable(why),
-        })
+        let standing = self.header(TAINTS, &envelope).await?;
+        Ok(standing.map(|header| (header.facts, header.created)))
     }
 
     /// Writes a taint, unless one stands.
@@ -249,11 +249,7 @@ impl Ledger {
         project: &ProjectName,
     ) -> Result<Standing<FailedRecord>, LedgerError> {
         let envelope = self.envelope(names::failed(key), Kind::Failed, Some(project), Some(key));
-        Ok(match self.header(RUNS, &envelope).await? {
-            Standing::Absent => Standing::Absent,
-            Standing::Record(header) => Standing::Record(header.facts),
-            Standing::Unreadable(why) => Standing::Unreadable(why),
-        })
+        Ok(self.header(RUNS, &envelope).await?.facts())
     }
 
     /// Writes the last failure under a key.
@@ -455,8 +451,8 @@ fn marker_envelope(id: String) -> Envelope {
     }
 }
 
-/// Blobs first, the manifest last, in a repository that is made if it must be. A tag that stands and cannot be moved is as good as written: a
-/// reader takes what stands.
+/// Blobs first, the manifest last, in a repository that is made if it must be. A tag that stands and
+/// cannot be moved is as good as written: a reader takes what stands.
 async fn push(
     client: &Client,
     repository: &str,

@@ -44,22 +44,10 @@ impl Client {
         }
     }
 
-    /// Whether a blob stands. A HEAD has no words, so that any 404 counts as no: good enough to
-    /// decide whether to send it, not to decide that something is gone.
-    pub async fn blob_exists(
-        &self,
-        repository: &str,
-        digest: &Digest,
-    ) -> Result<bool, RegistryError> {
-        self.blob_stands(repository, digest, Access::Pull).await
-    }
-
     /// Stores a blob, unless it stands already.
     pub async fn put_blob(&self, repository: &str, bytes: Bytes) -> Result<Digest, RegistryError> {
         let digest = Digest::of(&bytes);
-        // With the token that the upload needs, so that one is enough.
-        let stands = self.blob_stands(repository, &digest, Access::PullAndPush);
-        if !stands.await? {
+        if !self.blob_stands(repository, &digest).await? {
             // An upload that broke off cannot be gone on with: each attempt is a new one.
             let upload = || async {
                 let place = self.open_upload(repository, &digest).await?;
@@ -72,13 +60,14 @@ impl Client {
         Ok(digest)
     }
 
-    /// Whether a blob stands, asked with a token for `access`.
+    /// Whether a blob stands, and need not be sent. A HEAD has no words, so that any 404 counts as
+    /// no. It is asked with the token that the upload needs, so that one is enough.
     pub(super) async fn blob_stands(
         &self,
         repository: &str,
         digest: &Digest,
-        access: Access,
     ) -> Result<bool, RegistryError> {
+        let access = Access::PullAndPush;
         let request =
             self.blob_request(Kind::BlobHead, Method::HEAD, repository, digest, access)?;
         let answer = self.transport.send(&request).await?;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -63,6 +63,9 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
 
 /// From how many manifests on a listing of the repository goes first.
 const LIST_FROM: usize = 64;
+
+/// How long a listing is taken for that of now.
+const LIST_GOOD_FOR: Duration = Duration::from_secs(10);
 
 /// How many manifests are asked for at once; the transport has its own bound.
 const PARALLEL: usize = 32;
@@ -187,7 +190,8 @@ impl Client {
     /// [`Self::manifest`].
     ///
     /// Amazon ECR is asked for a hundred at a time. Elsewhere each is asked for by itself; where
-    /// they are many, one listing goes first, and what it lacks counts as absent.
+    /// they are many, one listing goes first, and what it lacks counts as absent. It serves again
+    /// for a short while: what somebody else puts meanwhile is then not seen.
     pub async fn manifests(
         &self,
         repository: &str,
@@ -204,7 +208,7 @@ impl Client {
             batched = ecr.manifests(&self.transport, &full, &tags, stands).await?;
             tags.retain(|tag| !batched.contains_key(*tag) && self.has_put(repository, tag));
         } else if tags.len() >= LIST_FROM {
-            let listed: HashSet<String> = self.tags(repository).await?.into_iter().collect();
+            let listed = self.listed(repository).await?;
             // A list without anything in it says nothing of a repository that is known to stand.
             if !(listed.is_empty() && self.transport.pushed.stands(repository)) {
                 tags.retain(|tag| listed.contains(*tag) || self.has_put(repository, tag));
@@ -220,6 +224,24 @@ impl Client {
             .await?;
         batched.extend(found.into_iter().flatten());
         Ok(batched)
+    }
+
+    /// The tags of a repository, as they were listed a moment ago if they were.
+    async fn listed(&self, repository: &str) -> Result<Arc<HashSet<String>>, RegistryError> {
+        let lists = || self.transport.lists.lock();
+        {
+            let lists = lists().unwrap_or_else(PoisonError::into_inner);
+            let known = lists.get(repository);
+            if let Some((_, tags)) = known.filter(|(at, _)| at.elapsed() < LIST_GOOD_FOR) {
+                return Ok(Arc::clone(tags));
+            }
+        }
+        let at = Instant::now();
+        let tags: HashSet<String> = self.tags(repository).await?.into_iter().collect();
+        let tags = Arc::new(tags);
+        let mut lists = lists().unwrap_or_else(PoisonError::into_inner);
+        lists.insert(repository.to_owned(), (at, Arc::clone(&tags)));
+        Ok(tags)
     }
 
     /// How many manifests one request may bring.

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::blobs::Mount;
-use super::client::{Access, Client};
+use super::client::Client;
 use super::request::Body;
 use super::retry::Failure;
-use super::{Put, RawManifest, RegistryError};
+use super::{Put, RawManifest, RegistryError, Upkeep};
 use crate::model::Digest;
 
 pub use origin::Origin;
@@ -41,6 +41,9 @@ pub struct CopyOptions {
     pub tags: Vec<String>,
     /// How many blobs are copied at once.
     pub parallel: usize,
+    /// What the repository is to be like where it is not there yet, and the registry makes none on
+    /// push. `None`: it must be there.
+    pub upkeep: Option<Upkeep>,
 }
 
 /// What a copy came to.
@@ -67,6 +70,7 @@ impl Default for CopyOptions {
             companions: Extras::Drop,
             tags: Vec::new(),
             parallel: 4,
+            upkeep: None,
         }
     }
 }
@@ -97,6 +101,9 @@ impl Client {
         options: &CopyOptions,
     ) -> Result<Copied, RegistryError> {
         let tree = origin.read(options.attestations).await?;
+        if let Some(upkeep) = &options.upkeep {
+            self.make_repository(repository, upkeep).await?;
+        }
         let mut copied = self.copy_tree(repository, origin, &tree, options).await?;
         if options.companions == Extras::Keep {
             self.copy_companions(repository, origin, options, &mut copied)
@@ -192,8 +199,7 @@ impl Client {
         digest: Digest,
         size: u64,
     ) -> Result<Way, RegistryError> {
-        let stands = self.blob_stands(repository, &digest, Access::PullAndPush);
-        if stands.await? {
+        if self.blob_stands(repository, &digest).await? {
             return Ok(Way::Present);
         }
         let mountable = AtomicBool::new(self.base().is_beside(origin.client.base()));

@@ -234,16 +234,6 @@ pub enum RegistryError {
         /// The tag's full name.
         tag: String,
     },
-    /// No manifest, or no telling which, is a platform's.
-    #[error("no one manifest of {image} is for {platform}: it has {stated}")]
-    NoPlatform {
-        /// The image.
-        image: String,
-        /// What was asked for.
-        platform: String,
-        /// What there is.
-        stated: String,
-    },
     /// An image is for another platform than it was taken for.
     #[error("the image {image} is not for {platform}: it states {stated}")]
     OtherPlatform {
@@ -307,7 +297,6 @@ impl RegistryError {
             Self::Incomplete { .. } => "image-incomplete",
             Self::NotCopied { .. } => "image-not-copied",
             Self::TagStands { .. } => "tag-stands",
-            Self::NoPlatform { .. } => "no-platform",
             Self::OtherPlatform { .. } => "platform-mismatch",
             Self::InvalidBase { .. } => "invalid-registry",
             Self::InvalidImage { .. } => "invalid-image",

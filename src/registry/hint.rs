@@ -92,7 +92,7 @@ impl RegistryError {
                 "choose another tag, or delete the one that stands by the registry's own means"
                     .into()
             }
-            Self::NoPlatform { .. } | Self::OtherPlatform { .. } => {
+            Self::OtherPlatform { .. } => {
                 "build the image for the platform, on a base that is there for it".into()
             }
             Self::InvalidBase { .. } => {

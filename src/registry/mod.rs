@@ -46,7 +46,7 @@ pub use image_config::ImageConfig;
 pub use platforms::Offer;
 pub use request::{Kind, Requests};
 pub use transport::{AwsAccess, Options};
-pub use upkeep::{Keep, Made, Upkeep};
+pub use upkeep::{Keep, Upkeep};
 
 /// The types of manifests and descriptors (OCI image spec, `manifest.md`, `image-index.md`).
 pub use oci_client::manifest;

@@ -8,7 +8,7 @@ use crate::model::{Digest, Platform};
 
 /// The annotation that marks what stands in an index beside the images (BuildKit,
 /// `attestation-storage.md`).
-const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+pub(super) const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 /// How deep indexes may stand in each other.
 pub(super) const DEEPEST: usize = 4;
@@ -69,33 +69,6 @@ impl Client {
             stated.into_iter().collect()
         };
         Ok(Offer { digest, images })
-    }
-
-    /// The single-platform manifest for `platform` behind a tag or digest: the image itself where
-    /// it is no index, else the child that states the platform, as [`Offer::image_for`] has it.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::NoPlatform`] where none states it, or several do;
-    /// [`RegistryError::Incomplete`] where the image or a nested index is not there.
-    pub async fn image_for(
-        &self,
-        repository: &str,
-        reference: &str,
-        platform: &Platform,
-    ) -> Result<RawManifest, RegistryError> {
-        let image = format!("{}/{repository}@{reference}", self.base());
-        let manifest = self.part(repository, &image, reference).await?;
-        let Some(OciManifest::ImageIndex(index)) = manifest.parse() else {
-            return Ok(manifest);
-        };
-        let found = self.children(repository, manifest.digest, index).await?;
-        let digest = pick(&found, platform).ok_or_else(|| RegistryError::NoPlatform {
-            image: image.clone(),
-            platform: platform.to_string(),
-            stated: stated(&found),
-        })?;
-        self.part(repository, &image, &digest.to_string()).await
     }
 
     /// The images of an index that state a platform, through nested indexes.
@@ -174,19 +147,6 @@ fn pick(found: &[Stated], wanted: &Platform) -> Option<Digest> {
     };
     only(&|platform| platform == wanted)
         .or_else(|| (wanted.variant.is_none()).then(|| only(&same)).flatten())
-}
-
-fn stated(found: &[Stated]) -> String {
-    let mut names: Vec<String> = found
-        .iter()
-        .map(|(platform, _)| platform.to_string())
-        .collect();
-    names.sort_unstable();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
 }
 
 #[cfg(test)]

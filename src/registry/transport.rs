@@ -1,7 +1,7 @@
 //! How requests get to a registry: connections, time-outs, redirects, bounds; one exchange at a
 //! time, repeated by the retry policy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,12 @@ pub(super) struct Transport {
     roots: Vec<Certificate>,
     permits: Semaphore,
     connections: Mutex<HashMap<Route, reqwest::Client>>,
+    /// The tags of repositories that were listed, and when.
+    pub(super) lists: Mutex<HashMap<String, Listed>>,
 }
+
+/// The tags of a repository at some time.
+pub(super) type Listed = (Instant, Arc<HashSet<String>>);
 
 /// What decides how a URL is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +133,7 @@ impl Transport {
             options,
             roots,
             connections: Mutex::default(),
+            lists: Mutex::default(),
         })
     }
 

@@ -29,17 +29,6 @@ pub enum Keep {
     UntaggedDays(u32),
 }
 
-/// Whether a repository had to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
-    /// The registry makes repositories by itself.
-    OnPush,
-    /// It stood.
-    Stood,
-    /// It was made.
-    Made,
-}
-
 impl Upkeep {
     /// The settings as Amazon ECR takes them: `imageTagMutability`, its exclusion filters,
     /// `imageScanningConfiguration` and, where something may be removed, `lifecyclePolicy`.
@@ -56,10 +45,10 @@ impl Client {
         &self,
         repository: &str,
         upkeep: &Upkeep,
-    ) -> Result<Made, RegistryError> {
+    ) -> Result<(), RegistryError> {
         let full = self.base().repository(repository);
         match &self.transport.ecr {
-            None => Ok(Made::OnPush),
+            None => Ok(()),
             Some(ecr) => ecr.make_repository(&self.transport, &full, upkeep).await,
         }
     }

@@ -271,9 +271,8 @@ impl World {
     pub(crate) fn recorded(&self) -> BTreeSet<Key> {
         let tags = self.block_on(async { self.client().tags(names::LEDGER).await });
         let tags = tags.unwrap();
-        tags.iter()
-            .filter_map(|tag| names::built_key(tag))
-            .collect()
+        let built = tags.iter().filter_map(|tag| tag.strip_prefix("v1-built-"));
+        built.map(|key| key.parse().unwrap()).collect()
     }
 }
 

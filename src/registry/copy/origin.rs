@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::client::Client;
-use super::super::platforms::DEEPEST;
+use super::super::platforms::{DEEPEST, REFERENCE_TYPE};
 use super::super::{RawManifest, RegistryError};
 use super::Extras;
 use crate::model::Digest;
@@ -27,8 +27,8 @@ pub struct Origin<'a> {
 /// The most manifests that one image may have.
 const MOST_MANIFESTS: usize = 1000;
 
-/// The annotation that marks an attestation, and its value.
-const ATTESTATION: (&str, &str) = ("vnd.docker.reference.type", "attestation-manifest");
+/// The value of [`REFERENCE_TYPE`] that marks an attestation.
+const ATTESTATION: &str = "attestation-manifest";
 
 /// A reference of a manifest to something else (OCI image spec, `descriptor.md`).
 #[derive(Clone, Debug, Deserialize)]
@@ -157,8 +157,7 @@ fn without_attestations(index: &Bytes) -> Option<Bytes> {
     let mut json: Value = serde_json::from_slice(index).ok()?;
     let children = json.get_mut("manifests")?.as_array_mut()?;
     let all = children.len();
-    let (name, value) = ATTESTATION;
-    children.retain(|child| child["annotations"][name] != value);
+    children.retain(|child| child["annotations"][REFERENCE_TYPE] != ATTESTATION);
     let is_changed = children.len() < all;
     let bytes = serde_json::to_vec(&json).ok()?;
     is_changed.then(|| Bytes::from(bytes))

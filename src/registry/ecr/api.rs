@@ -16,9 +16,12 @@ use aws_sdk_ecr::config::http::HttpResponse;
 use aws_sdk_ecr::config::retry::RetryConfig;
 use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
 use futures_util::future::BoxFuture;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use tokio::time::timeout;
 
@@ -158,8 +161,8 @@ impl Ecr {
 
     async fn sdk(&self) -> Result<Sdk, RegistryError> {
         let made = self.sdk.get_or_try_init(|| async {
-            let loaded: BoxFuture<'_, SdkConfig> = Box::pin(self.configuration());
-            let config = loaded.await;
+            let loaded: BoxFuture<'_, _> = Box::pin(self.configuration());
+            let config: SdkConfig = loaded.await?;
             if config.region().is_none() {
                 let host = self.host.clone();
                 return Err(RegistryError::AwsRegionMissing { host });
@@ -172,13 +175,13 @@ impl Ecr {
 
     /// AWS's own rules on where region, endpoint and credentials come from, but for what the base
     /// says. Repeating is left to the one retry policy.
-    async fn configuration(&self) -> SdkConfig {
+    async fn configuration(&self) -> Result<SdkConfig, RegistryError> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(self.options.connect_timeout)
             .operation_attempt_timeout(self.options.idle_timeout)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http_client())
+            .http_client(http_client(self.options.extra_root_pem.as_deref())?)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         if let Some(region) = &self.place.region {
@@ -196,7 +199,7 @@ impl Ecr {
                 .endpoint_url(aws.endpoint.clone())
                 .credentials_provider(Credentials::new(id, key, None, None, "options"));
         }
-        loader.load().await
+        Ok(loader.load().await)
     }
 
     /// That there are none is told before the first request, and not as a failure of it.
@@ -286,16 +289,39 @@ where
     })
 }
 
-/// Connections by rustls with ring, through the proxy for HTTPS that the environment names: the
-/// SDK's own default looks at none.
-fn http_client() -> impl aws_sdk_ecr::config::HttpClient + use<> {
-    Builder::new().build_with_connector_fn(|settings, _| {
+/// Connections by rustls with ring, which trust what the registry is trusted by too, through the
+/// proxy for HTTPS that the environment names: the SDK's own default looks at none.
+fn http_client(
+    extra_root_pem: Option<&[u8]>,
+) -> Result<impl aws_sdk_ecr::config::HttpClient + use<>, RegistryError> {
+    let context = TlsContext::builder().with_trust_store(trusted(extra_root_pem)?);
+    let context = context.build().map_err(|cause| RegistryError::Tls {
+        detail: bounded(&chain(&cause), 300),
+    })?;
+    Ok(Builder::new().build_with_connector_fn(move |settings, _| {
         let mut connector = Connector::builder()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(context.clone())
             .proxy_config(proxy());
         connector.set_connector_settings(settings.cloned());
         connector.build()
-    })
+    }))
+}
+
+/// The system's certificates and those given. The SDK takes them for good: they are looked at first.
+fn trusted(extra_root_pem: Option<&[u8]>) -> Result<TrustStore, RegistryError> {
+    let Some(pem) = extra_root_pem else {
+        return Ok(TrustStore::default());
+    };
+    let broken = |cause: &dyn fmt::Display| RegistryError::Tls {
+        detail: format!("a certificate that was given is none: {cause}"),
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|cause| broken(&cause))?;
+        roots.add(certificate).map_err(|cause| broken(&cause))?;
+    }
+    Ok(TrustStore::default().with_pem_certificate(pem))
 }
 
 fn proxy() -> ProxyConfig {
@@ -305,7 +331,9 @@ fn proxy() -> ProxyConfig {
             .filter_map(|name| std::env::var(name).ok());
         given.into_iter().find(|value| !value.is_empty())
     };
-    let proxy = variable(["HTTPS_PROXY", "https_proxy"]).map(ProxyConfig::https);
+    let proxy = variable(["HTTPS_PROXY", "https_proxy"]);
+    let proxy = proxy.or_else(|| variable(["ALL_PROXY", "all_proxy"]));
+    let proxy = proxy.map(ProxyConfig::https);
     match (proxy, variable(["NO_PROXY", "no_proxy"])) {
         (Some(Ok(proxy)), Some(except)) => proxy.no_proxy(except),
         (Some(Ok(proxy)), None) => proxy,

@@ -14,7 +14,7 @@ use super::policy;
 use crate::registry::RegistryError;
 use crate::registry::request::Kind;
 use crate::registry::transport::Transport;
-use crate::registry::upkeep::{Made, Upkeep};
+use crate::registry::upkeep::Upkeep;
 
 /// How many repositories are made at once.
 const PARALLEL: usize = 4;
@@ -30,9 +30,9 @@ impl Ecr {
         transport: &Transport,
         repository: &str,
         upkeep: &Upkeep,
-    ) -> Result<Made, RegistryError> {
+    ) -> Result<(), RegistryError> {
         if self.is_known(repository) {
-            return Ok(Made::Stood);
+            return Ok(());
         }
         let send = |sdk: aws_sdk_ecr::Client| {
             sdk.describe_repositories()
@@ -41,16 +41,17 @@ impl Ecr {
                 .send()
         };
         let call = (Kind::CloudApi, "DescribeRepositories");
-        let made = match self.call(&transport.counter, call, send).await? {
-            Ok(_) => Made::Stood,
-            Err(refusal) => match refusal.code.as_str() {
-                "RepositoryNotFoundException" => self.create(transport, repository, upkeep).await?,
-                "AccessDeniedException" => Made::Stood,
+        if let Err(refusal) = self.call(&transport.counter, call, send).await? {
+            match refusal.code.as_str() {
+                "RepositoryNotFoundException" => {
+                    self.create(transport, repository, upkeep).await?;
+                }
+                "AccessDeniedException" => {}
                 _ => return Err(refusal.error()),
-            },
-        };
+            }
+        }
         self.know(repository);
-        Ok(made)
+        Ok(())
     }
 
     /// Makes those of many that do not stand; gives those that stand without any lifecycle policy
@@ -65,12 +66,12 @@ impl Ecr {
             .map(|(repository, upkeep)| async {
                 let made = if standing.contains(repository) {
                     self.complete(transport, repository, upkeep).await?;
-                    Made::Stood
+                    false
                 } else {
                     self.create(transport, repository, upkeep).await?
                 };
                 self.know(repository);
-                Ok::<_, RegistryError>((made == Made::Made).then(|| repository.clone()))
+                Ok::<_, RegistryError>(made.then(|| repository.clone()))
             })
             .buffered(PARALLEL)
             .try_collect()
@@ -109,12 +110,13 @@ impl Ecr {
         }
     }
 
+    /// Makes a repository; says whether it did, or somebody else was faster.
     async fn create(
         &self,
         transport: &Transport,
         repository: &str,
         upkeep: &Upkeep,
-    ) -> Result<Made, RegistryError> {
+    ) -> Result<bool, RegistryError> {
         let filters = exclusions(upkeep);
         let scanning = ImageScanningConfiguration::builder()
             .scan_on_push(upkeep.scan)
@@ -132,12 +134,12 @@ impl Ecr {
         match self.call(&transport.counter, call, send).await? {
             Ok(_) => {}
             Err(refusal) if refusal.code == "RepositoryAlreadyExistsException" => {
-                return Ok(Made::Stood);
+                return Ok(false);
             }
             Err(refusal) => return Err(refusal.error()),
         }
         self.put_policy(transport, repository, upkeep).await?;
-        Ok(Made::Made)
+        Ok(true)
     }
 
     /// A repository that was made by hand, or by a run that was killed, may lack a lifecycle

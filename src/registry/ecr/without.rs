@@ -11,7 +11,7 @@ use crate::registry::credentials::Secret;
 use crate::registry::request::Kind;
 use crate::registry::retry::Failure;
 use crate::registry::transport::Transport;
-use crate::registry::upkeep::{Made, Upkeep};
+use crate::registry::upkeep::Upkeep;
 use crate::registry::{Base, Options, RegistryError};
 
 /// No value of this type exists.
@@ -76,7 +76,7 @@ impl Ecr {
         _: &Transport,
         _: &str,
         _: &Upkeep,
-    ) -> Result<Made, RegistryError> {
+    ) -> Result<(), RegistryError> {
         match self.0 {}
     }
 

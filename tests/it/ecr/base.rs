@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::service::Service;
 use super::{command_at, repository, waybill_at};
 use crate::program::{command, run, waybill};
+use crate::servers::{Certificate, DockerRegistry, Setup};
 
 /// What moto has of a repository, in the form of `registry init --print-policy`.
 fn standing(service: &Service, name: &str) -> Value {
@@ -182,6 +183,35 @@ fn a_credential_that_is_not_accepted_is_told_so() {
         "{}",
         ran.err
     );
+}
+
+/// What a registry's certificate is trusted by, AWS's API is trusted by too.
+#[test]
+fn the_given_certificates_are_for_the_api_too() {
+    let certificate = Certificate::make();
+    // No API: that its answer is none shows that it was reached.
+    let server = DockerRegistry::start_with(&Setup {
+        certificate: Some(&certificate),
+        ..Setup::default()
+    });
+    let repo = repository(&["api"]);
+    let plan = |authority: Option<&std::path::Path>| {
+        let mut command = command(&repo);
+        command.args(["plan", "--json", "--registry", "ecr://127.0.0.1:1/acme"]);
+        command
+            .env("AWS_ENDPOINT_URL", format!("https://{}", server.address))
+            .env("AWS_REGION", super::moto::REGION)
+            .env("AWS_ACCESS_KEY_ID", "AKIA")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .envs(authority.map(|file| ("WAYBILL_REGISTRY_CA", file)));
+        let ran = run(&mut command);
+        assert_eq!(ran.code, 3, "{}", ran.out);
+        ran.json()["errors"][0].clone()
+    };
+    let stranger = plan(None);
+    assert_eq!(stranger["code"], "registry-unreachable", "{stranger}");
+    let trusted = plan(Some(&certificate.authority));
+    assert_eq!(trusted["code"], "registry-corrupt", "{trusted}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use waybill::ledger::upkeep;
 use waybill::model::Digest;
 use waybill::problem::{Class, Diagnose as _};
 use waybill::registry::{
-    AwsAccess, Client, Credentials, Kind, Made, Options, Put, RegistryError, Secret,
+    AwsAccess, Client, CopyOptions, Credentials, Kind, Options, Origin, Put, RegistryError, Secret,
 };
 
 use super::moto::REGION;
@@ -79,7 +79,7 @@ async fn made(client: &Client, repository: &str) {
     let made = client
         .make_repository(repository, upkeep::of(repository))
         .await;
-    assert_eq!(made.unwrap(), Made::Made);
+    made.unwrap();
 }
 
 fn tags(count: usize) -> Vec<String> {
@@ -412,6 +412,36 @@ async fn the_credential_of_the_bases_registry_serves_its_other_images() {
     assert_eq!(error.code(), "credential-missing");
     assert!(alone.login().await.unwrap().is_none());
     assert_eq!(service.count("GetAuthorizationToken"), calls);
+}
+
+/// As a first push does, a copy makes the repository that it goes into.
+#[tokio::test]
+async fn a_copy_makes_its_repository() {
+    let service = Service::start();
+    let client = client(&service);
+    made(&client, "api").await;
+    let digest = seed(&service, "api", &tags(1)).await.remove(0);
+    let origin = Origin {
+        client: &client,
+        repository: "api",
+        digest,
+    };
+    let options = CopyOptions {
+        tags: vec!["live-prod".to_owned()],
+        upkeep: Some(*upkeep::of("shipped")),
+        ..CopyOptions::default()
+    };
+    let without = CopyOptions {
+        upkeep: None,
+        ..options.clone()
+    };
+    let error = client.copy("shipped", origin, &without).await.unwrap_err();
+    assert_eq!(error.code(), "registry-refused");
+    let copied = client.copy("shipped", origin, &options).await.unwrap();
+    assert_eq!(copied.digest, Some(digest));
+    let live = client.digest_of("shipped", "live-prod").await.unwrap();
+    assert_eq!(live, Some(digest));
+    assert_eq!(service.count("PutLifecyclePolicy"), 2);
 }
 
 #[tokio::test]

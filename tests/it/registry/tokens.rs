@@ -214,7 +214,8 @@ async fn who_may_only_read_is_refused_to_write() {
         }
     }
     assert_eq!(ann.tags("api").await.unwrap(), ["t"]);
-    assert!(!ann.blob_exists("api", &Digest::of(b"new")).await.unwrap());
+    let new = ann.blob("api", &Digest::of(b"new"), 10).await;
+    assert_eq!(new.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
