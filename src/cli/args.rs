@@ -79,7 +79,7 @@ pub(super) struct Global {
         default_value = "auto"
     )]
     pub(super) progress: ProgressStyle,
-    /// Say more: requests and times; twice for each request.
+    /// Say more: requests and times.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
     /// Say only what went wrong.
