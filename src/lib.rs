@@ -21,6 +21,7 @@
 //! | [`gather`] | the I/O that finds the facts that a plan is decided from | | |
 //! | [`build`] | contexts out of git, BuildKit through the engine | | bollard, tonic |
 //! | [`execute`] | carries a plan out, and records what came of it | | |
+//! | [`run`] | carries tasks out: processes, containers | | rustix |
 //! | [`event`] | the contract between execution and output | yes | |
 //! | [`mask`] | secrets kept out of what is shown and kept | yes | |
 //! | [`cli`] | arguments, settings, a file per command, rendering, exit codes | | clap, indicatif |
@@ -51,4 +52,5 @@ pub mod model;
 pub mod plan;
 pub mod problem;
 pub mod registry;
+pub mod run;
 pub mod schema;

@@ -1,5 +1,6 @@
 //! The command line as clap reads it. What it means is settled in `settings`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -412,6 +413,20 @@ pub(super) enum DebugCommand {
     Keys,
     /// Write a record for every key, with digests of nothing.
     RecordAll(RecordAllArgs),
+    /// Run a command as tasks are run, and say on stderr how it ended.
+    Run(DebugRunArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DebugRunArgs {
+    /// How long it may take.
+    #[arg(long, value_name = "TIME", value_parser = super::settings::parse_duration)]
+    pub(super) limit: Option<std::time::Duration>,
+    /// The program.
+    pub(super) program: OsString,
+    /// What it is given.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) arguments: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

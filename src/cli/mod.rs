@@ -17,6 +17,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::problem::{Class, Failure, Problem};
+use crate::run::process::SUPERVISE;
 use args::{Cli, Command, DebugCommand, RegistryCommand};
 use output::Output;
 use session::Session;
@@ -26,6 +27,13 @@ use stopped::{Ended, Stopped};
 /// Runs the program with the process's arguments, and says how to exit.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Not a command for people: before the command line and the environment are read for one.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == SUPERVISE)
+    {
+        return commands::supervise::run();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -76,6 +84,7 @@ async fn run(cli: &Cli, output: Output) -> Ended {
         Command::Debug(DebugCommand::RecordAll(args)) => {
             commands::debug::record_all(&session()?, args).await
         }
+        Command::Debug(DebugCommand::Run(args)) => commands::debug::run(args, output).await,
     }
 }
 

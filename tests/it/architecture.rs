@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each outside library, and the one place that may name it.
-const OWNERS: [(&str, &str); 16] = [
+const OWNERS: [(&str, &str); 17] = [
     ("gix::", "src/git/"),
     ("reqwest::", "src/registry/"),
     ("oci_client::", "src/registry/"),
@@ -19,6 +19,7 @@ const OWNERS: [(&str, &str); 16] = [
     ("petgraph::", "src/graph.rs"),
     ("jsonc_parser::", "src/manifest/"),
     ("saphyr_parser::", "src/manifest/"),
+    ("rustix::", "src/run/process/"),
     ("clap::", "src/cli/"),
     ("indicatif::", "src/cli/"),
 ];

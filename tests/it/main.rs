@@ -19,6 +19,7 @@ mod front;
 mod git;
 mod plan_if;
 mod platforms;
+mod processes;
 mod program;
 mod registry;
 mod repo;

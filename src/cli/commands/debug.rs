@@ -1,6 +1,7 @@
 //! `waybill debug`: for benchmarks and tests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,9 +9,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::args::RecordAllArgs;
+use crate::cli::args::{DebugRunArgs, RecordAllArgs};
 use crate::cli::exit;
+use crate::cli::output::Output;
 use crate::cli::session::{Session, now};
+use crate::cli::signal;
 use crate::cli::stopped::Ended;
 use crate::execute::builder::{BuildError, Builder, Job, Progress, Pushed};
 use crate::execute::{Executor, Options, execute};
@@ -22,6 +25,7 @@ use crate::model::{Digest, Platform, Reason};
 use crate::problem::{Class, Failure, Problem};
 use crate::registry::manifest::OCI_IMAGE_MEDIA_TYPE;
 use crate::registry::{Client, Put, RegistryError};
+use crate::run::process::{self, Stream, Supervisor};
 
 /// How much history a plan searches.
 const HISTORY: usize = 500;
@@ -113,6 +117,37 @@ async fn build_tiny(session: &Session, args: &RecordAllArgs) -> Ended {
             .data(&format!("{name} {}\n", verdict.name()))?;
     }
     session.close(bases).await;
+    Ok(exit::DONE)
+}
+
+/// Runs a command as tasks are run, with this process's environment and directory; its streams are
+/// passed on.
+pub(in crate::cli) async fn run(args: &DebugRunArgs, output: Output) -> Ended {
+    let command = process::Command {
+        program: args.program.clone(),
+        arguments: args.arguments.clone(),
+        directory: std::env::current_dir()?,
+        environment: std::env::vars_os().collect(),
+    };
+    let stop = signal::stop();
+    let mut written = Ok(());
+    let mut pass_on = |stream, bytes: &[u8]| {
+        if written.is_ok() {
+            written = match stream {
+                Stream::Out => std::io::stdout().write_all(bytes),
+                Stream::Err => std::io::stderr().write_all(bytes),
+            };
+        }
+        if written.is_err() {
+            stop.cancel();
+        }
+    };
+    let supervisor = Supervisor::own()?;
+    let ended = supervisor.run(&command, args.limit, &stop, &mut pass_on);
+    let ended = ended.await?;
+    written?;
+    std::io::stdout().flush()?;
+    output.status(format_args!("{ended:?}"));
     Ok(exit::DONE)
 }
 

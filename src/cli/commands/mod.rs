@@ -14,5 +14,6 @@ pub(super) mod plan_if;
 pub(super) mod registry;
 pub(super) mod schema;
 pub(super) mod status;
+pub(super) mod supervise;
 pub(super) mod taint;
 pub(super) mod why;

@@ -1,0 +1,3 @@
+//! Carries tasks out.
+
+pub mod process;
