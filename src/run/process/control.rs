@@ -34,6 +34,11 @@ pub(super) enum Reply {
 const REPLY: usize = 5;
 
 impl Reply {
+    /// Whether the supervisor did all it is for before it said so.
+    pub(super) fn is_last(self) -> bool {
+        !matches!(self, Self::Started(_))
+    }
+
     /// As it goes over the control.
     pub(super) fn encode(self) -> [u8; REPLY] {
         let (kind, number) = match self {

@@ -20,7 +20,9 @@
 //! **Not covered.** On macOS there is no subreaper: there the command's process group is ended, and
 //! a process that left the group stays. Nowhere are processes ended that another service started on
 //! the command's behalf, such as containers of a Docker daemon. A supervisor that is killed itself
-//! can end nothing: then the command's process group is killed, and the run is an error.
+//! can end nothing: then its session is killed (on macOS the command's process group), which spares
+//! those that began a session of their own, and the run is an error. Where waybill and the
+//! supervisor are killed together, the command goes on.
 
 mod control;
 mod error;
@@ -57,6 +59,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long output is still awaited from a process that the supervisor could not end and that holds
 /// the pipes open.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How often, with a little time between, what a lost supervisor left is killed.
+const ROUNDS: u32 = 200;
 
 /// How many bytes of each stream are held at once.
 const CHUNK: usize = 64 * 1024;
@@ -185,9 +190,25 @@ impl Supervisor {
     }
 }
 
-/// Tells the supervisor what to run, asks it to end that when it is time, and gives its replies
-/// once it is gone, with what it was asked to end for.
+/// Sees to it that a command is run, by a supervisor that does its part or not. Gives the
+/// supervisor's replies once it is gone, with what it was asked to end for.
 async fn attend(
+    supervisor: &mut Child,
+    control: UnixStream,
+    command: &Command,
+    limit: Option<Duration>,
+    stop: &CancellationToken,
+) -> std::io::Result<(Vec<Reply>, Option<Ended>)> {
+    let (replies, asked) = direct(supervisor, control, command, limit, stop).await?;
+    if !replies.last().is_some_and(|reply| reply.is_last()) {
+        // Before it is waited for: until then its session has its number to itself.
+        kill_abandoned(supervisor.id(), &replies).await;
+    }
+    Ok((replies, asked))
+}
+
+/// Tells the supervisor what to run, and asks it to end that when it is time.
+async fn direct(
     supervisor: &mut Child,
     control: UnixStream,
     command: &Command,
@@ -222,6 +243,20 @@ async fn converse(control: UnixStream, request: Vec<u8>) -> std::io::Result<Vec<
     Ok(control::replies(&bytes))
 }
 
+/// Kills what a supervisor left that was killed itself, as far as it can be found.
+async fn kill_abandoned(supervisor: Option<u32>, replies: &[Reply]) {
+    let command = replies.iter().find_map(|reply| match reply {
+        Reply::Started(pid) => Some(*pid),
+        _ => None,
+    });
+    for _ in 0..ROUNDS {
+        if tree::kill_abandoned(supervisor, command) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// What the replies of a supervisor that is gone come to.
 fn outcome(
     command: &Command,
@@ -230,26 +265,18 @@ fn outcome(
     status: ExitStatus,
 ) -> Result<Ended, ProcessError> {
     let program = command.program.clone();
-    let started = replies.iter().find_map(|reply| match reply {
-        Reply::Started(pid) => Some(*pid),
-        _ => None,
-    });
     match (replies.last(), asked) {
         (Some(Reply::Code(code)), _) => Ok(Ended::Code(*code)),
         (Some(Reply::Signal(signal)), _) => Ok(Ended::Signal(*signal)),
         (Some(Reply::NotStarted(error)), _) => Err(ProcessError::not_started(command, *error)),
         (Some(Reply::Remains(pid)), _) => Err(ProcessError::Remains { program, pid: *pid }),
-        // Without a reply, it was asked before it began anything.
-        (Some(Reply::Asked) | None, Some(asked)) => Ok(asked),
-        // Ctrl-C at the terminal, in the moment before it had a session of its own: waybill, which
-        // is to stop too, was quicker.
-        (None, None) if status.signal() == Some(tree::INTERRUPT) => Ok(Ended::Stopped),
-        _ => {
-            if let Some(pid) = started {
-                tree::kill_group(pid);
-            }
-            Err(ProcessError::SupervisorLost { program, status })
-        }
+        (Some(Reply::Asked), Some(asked)) => Ok(asked),
+        // It was asked before it had read what to run.
+        (None, Some(asked)) if status.code().is_some() => Ok(asked),
+        // Ctrl-C at the terminal, in the moment before it had a session of its own. waybill gets
+        // the same, and stops.
+        (None, _) if status.signal() == Some(tree::INTERRUPT) => Ok(Ended::Stopped),
+        _ => Err(ProcessError::SupervisorLost { program, status }),
     }
 }
 

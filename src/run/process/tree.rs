@@ -12,7 +12,7 @@
 
 use std::io;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 
 /// The number of the signal that Ctrl-C sends.
 pub(super) const INTERRUPT: i32 = Signal::INT.as_raw();
@@ -33,15 +33,8 @@ pub(super) fn stand_apart() -> io::Result<()> {
     Ok(())
 }
 
-/// Kills a process group, if it is there.
-pub(super) fn kill_group(group: i32) {
-    if let Some(group) = Pid::from_raw(group) {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
-}
-
 #[cfg(target_os = "linux")]
-pub(super) use linux::{is_gone, kill, remaining, terminate};
+pub(super) use linux::{is_gone, kill, kill_abandoned, remaining, terminate};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -87,11 +80,23 @@ mod linux {
         children(getpid()).first().copied().unwrap_or(main)
     }
 
+    /// Kills what is left of the session that a supervisor led, which is dead and not waited for.
+    /// Says whether nothing was there any more. The id of the command is not needed.
+    pub(in super::super) fn kill_abandoned(supervisor: Option<u32>, _command: Option<i32>) -> bool {
+        let session = supervisor.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let Some(session) = session else { return true };
+        let left = search(Field::Session, session);
+        for process in &left {
+            let _ = kill_process(*process, Signal::KILL);
+        }
+        left.is_empty()
+    }
+
     fn children(parent: Pid) -> Vec<Pid> {
         if Path::new("/proc/thread-self/children").exists() {
             listed_children(parent)
         } else {
-            searched_children(parent)
+            search(Field::Parent, parent)
         }
     }
 
@@ -106,24 +111,35 @@ mod linux {
         lists.flatten().collect()
     }
 
-    /// The children of a process, where the kernel was built without `PROC_CHILDREN`: all processes
-    /// are looked at.
-    fn searched_children(parent: Pid) -> Vec<Pid> {
+    /// Fields of a process's `stat`, by their place after its name.
+    #[derive(Clone, Copy)]
+    enum Field {
+        Parent = 1,
+        Session = 3,
+    }
+
+    /// The living processes with that in a field. All processes are looked at: for what the kernel
+    /// keeps no list of, and where it was built without `PROC_CHILDREN`.
+    fn search(field: Field, value: Pid) -> Vec<Pid> {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let found = processes.filter_map(|process| {
-            let child = pid(process.file_name().to_str()?)?;
+            let id = pid(process.file_name().to_str()?)?;
             let status = fs::read(process.path().join("stat")).ok()?;
-            (parent_in(&status)? == parent).then_some(child)
+            (living(&status, field)? == value).then_some(id)
         });
         found.collect()
     }
 
-    /// The parent in a process's `stat`: `pid (name) state parent …`, where the name may hold
-    /// anything, parentheses included.
-    fn parent_in(status: &[u8]) -> Option<Pid> {
+    /// A field of a living process's `stat`: `pid (name) state parent group session …`, where the
+    /// name may hold anything, parentheses included.
+    fn living(status: &[u8], field: Field) -> Option<Pid> {
         let name_end = status.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(&status[name_end + 1..]).ok()?;
-        pid(rest.split_whitespace().nth(1)?)
+        let fields: Vec<&str> = rest.split_whitespace().take(4).collect();
+        if matches!(*fields.first()?, "Z" | "X") {
+            return None;
+        }
+        pid(fields.get(field as usize)?)
     }
 
     fn pid(text: &str) -> Option<Pid> {
@@ -143,7 +159,7 @@ mod linux {
             let mut child = std::thread::spawn(spawn).join().unwrap();
             let expected = Pid::from_child(&child);
             let listed = listed_children(getpid());
-            let searched = searched_children(getpid());
+            let searched = search(Field::Parent, getpid());
             drop(child.stdin.take());
             child.wait().unwrap();
             assert!(listed.contains(&expected), "{listed:?}");
@@ -153,15 +169,17 @@ mod linux {
 
         #[test]
         fn a_name_may_look_like_the_rest() {
-            let status = b"12 (a) S 1 \xff) R 34 12 12 0";
-            assert_eq!(parent_in(status), Pid::from_raw(34));
-            assert_eq!(parent_in(b"12 (a) S"), None);
+            let status = b"12 (a) S 1 \xff) R 34 56 78 0";
+            assert_eq!(living(status, Field::Parent), Pid::from_raw(34));
+            assert_eq!(living(status, Field::Session), Pid::from_raw(78));
+            assert_eq!(living(b"12 (a) Z 34 56 78 0", Field::Session), None);
+            assert_eq!(living(b"12 (a) S", Field::Parent), None);
         }
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) use group::{is_gone, kill, remaining, terminate};
+pub(super) use group::{is_gone, kill, kill_abandoned, remaining, terminate};
 
 /// Where orphans do not come to this process: the command's process group is all that is known.
 #[cfg(not(target_os = "linux"))]
@@ -189,6 +207,13 @@ mod group {
             thread::sleep(Duration::from_millis(5));
             gone()
         }
+    }
+
+    /// Kills the process group of a command whose supervisor was killed. Says whether nothing was
+    /// there any more.
+    pub(in super::super) fn kill_abandoned(_supervisor: Option<u32>, command: Option<i32>) -> bool {
+        let command = command.and_then(Pid::from_raw);
+        command.is_none_or(|group| kill_process_group(group, Signal::KILL).is_err())
     }
 
     /// A process that `kill` could not end.

@@ -122,7 +122,7 @@ fn a_supervisor_that_is_none_is_an_error() {
 }
 
 #[test]
-fn a_supervisor_that_is_killed_is_an_error_and_its_command_is_killed() {
+fn a_supervisor_that_is_killed_is_an_error_and_its_session_is_killed() {
     let mark = Mark::new();
     let run = Run::script(&mark, "trap '' TERM; sleep \"$0\" & kill -KILL $PPID; wait");
     let error = run.run().ended.unwrap_err();

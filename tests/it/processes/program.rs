@@ -65,10 +65,10 @@ fn whoever_kills_by_name_leaves_the_supervisor() {
 #[test]
 fn ctrl_c_reaches_waybill_alone() {
     let mark = Mark::new();
-    let script = r#"
+    let script = r"
         trap 'echo INT' INT; trap 'echo TERM; exit 5' TERM
         echo ready
-        while :; do sleep 0.05; done"#;
+        while :; do sleep 0.05; done";
     let mut child = waybill(&mark, script);
     assert_eq!(first_line(&mut child), "ready\n");
     let begun = Instant::now();

@@ -44,9 +44,19 @@ fn settled(number: usize, script: &str) -> String {
     )
 }
 
+/// Tries every kind of descendants, all at once.
+fn for_each(try_one: impl Fn(&str, usize, &str) + Sync) {
+    std::thread::scope(|scope| {
+        for (name, number, script) in STUBBORN {
+            let try_one = &try_one;
+            scope.spawn(move || try_one(name, number, script));
+        }
+    });
+}
+
 #[test]
 fn nothing_outlives_a_command_that_ends_by_itself() {
-    for (name, number, script) in STUBBORN {
+    for_each(|name, number, script| {
         let mark = Mark::new();
         let script = settled(number, script) + "echo done; exit 3";
         let ran = Run::script(&mark, &script).run();
@@ -54,12 +64,12 @@ fn nothing_outlives_a_command_that_ends_by_itself() {
         mark.is_gone();
         assert_eq!(ran.out, "done\n", "{name}");
         ran.within(Duration::ZERO, SOON);
-    }
+    });
 }
 
 #[test]
 fn nothing_outlives_a_limit() {
-    for (name, number, script) in STUBBORN {
+    for_each(|name, number, script| {
         let mark = Mark::new();
         let script =
             settled(number, script) + "echo ready; trap '' TERM; sleep \"$0\"; sleep \"$0\"";
@@ -70,12 +80,12 @@ fn nothing_outlives_a_limit() {
         mark.is_gone();
         assert_eq!(ran.out, "ready\n", "{name}");
         ran.within(Duration::from_secs(2), Duration::from_secs(1) + SOON);
-    }
+    });
 }
 
 #[test]
 fn nothing_outlives_a_stop() {
-    for (name, number, script) in STUBBORN {
+    for_each(|name, number, script| {
         let mark = Mark::new();
         let script = settled(number, script) + "exec sleep \"$0\"";
         let run = Run::script(&mark, &script);
@@ -89,16 +99,16 @@ fn nothing_outlives_a_stop() {
         ran.ended(Ended::Stopped);
         mark.is_gone();
         assert!(ran.err.is_empty(), "{name}: {}", ran.err);
-    }
+    });
 }
 
 #[test]
 fn sigterm_comes_first_and_there_is_time_to_tidy_up() {
     let mark = Mark::new();
-    let script = r#"
+    let script = r"
         trap 'sleep 0.3; echo tidied; exit 7' TERM
         (trap 'echo child; exit' TERM; while :; do sleep 0.05; done) &
-        while :; do sleep 0.05; done"#;
+        while :; do sleep 0.05; done";
     let ran = Run::script(&mark, script)
         .limit(Duration::from_millis(500))
         .run();
