@@ -223,12 +223,13 @@ async fn direct(
         () = sleep(limit) => Ended::TimedOut,
         () = stop.cancelled() => Ended::Stopped,
     };
-    bell.shutdown(Shutdown::Write)?;
+    // Where this fails, the supervisor is gone, and the replies end.
+    let _ = bell.shutdown(Shutdown::Write);
     if let Ok(replies) = tokio::time::timeout(PATIENCE, &mut replies).await {
         return Ok((replies?, Some(asked)));
     }
     // It was stopped itself, or worse. Its death ends the conversation.
-    supervisor.start_kill()?;
+    let _ = supervisor.start_kill();
     Ok((replies.await?, Some(asked)))
 }
 
