@@ -420,7 +420,7 @@ pub(super) enum DebugCommand {
 #[derive(Debug, Args)]
 pub(super) struct DebugRunArgs {
     /// How long it may take.
-    #[arg(long, value_name = "TIME", value_parser = super::settings::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = crate::model::parse_duration)]
     pub(super) limit: Option<std::time::Duration>,
     /// The program.
     pub(super) program: OsString,
