@@ -29,9 +29,9 @@ struct Page {
 impl Client {
     /// All tags of a repository, sorted, each once; none where the registry does not know it.
     ///
-    /// The registry's `Link` header leads from page to page; where there is none, a full page is
-    /// followed by asking for what comes after its last tag, until a page brings nothing new.
-    /// A list that breaks off anywhere is an error.
+    /// The registry's `Link` header leads from page to page; where there is none, a page that may be
+    /// a full one is followed by asking for what comes after its last tag, until a page brings
+    /// nothing new. A list that breaks off anywhere is an error.
     pub async fn tags(&self, repository: &str) -> Result<Vec<String>, RegistryError> {
         let path = format!("tags/list?n={PAGE}");
         let (first, scope) = self.address(repository, &path, Access::Pull)?;
@@ -56,7 +56,7 @@ impl Client {
             }
             let page = read_page(&answer)?;
             let last = page.last().cloned();
-            let full = page.len() >= PAGE;
+            let full = is_full(page.len());
             let before = tags.len();
             tags.extend(page);
             let advanced = tags.len() > before;
@@ -71,6 +71,12 @@ impl Client {
         }
         Ok(tags.into_iter().collect())
     }
+}
+
+/// Whether a page of this length may be cut off: it has as many as were asked for, or, of a registry
+/// that does not go by that, a number such as limits have.
+fn is_full(length: usize) -> bool {
+    length >= PAGE && (length.is_multiple_of(50) || length.is_multiple_of(64))
 }
 
 fn read_page(answer: &Answer) -> Result<Vec<String>, RegistryError> {

@@ -6,6 +6,7 @@
 
 mod bases;
 mod builder;
+mod counted;
 mod crowd;
 mod edits;
 mod faults;

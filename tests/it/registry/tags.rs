@@ -43,6 +43,24 @@ async fn lists_of_tags_are_whole_or_an_error() {
     front.reset();
     front.add(Rule::on("GET", "/tags/").does(Fault::answer(200, "", "{\"tags\":null}")));
     assert_eq!(client.tags("many").await.unwrap(), Vec::<String>::new());
+    // A registry that does not go by the number asked for gives all at once, unless the number is
+    // one that looks like a limit.
+    for (count, requests) in [
+        (99, 1),
+        (100, 2),
+        (101, 1),
+        (128, 2),
+        (250, 2),
+        (1000, 2),
+        (1001, 1),
+    ] {
+        front.reset();
+        let tags: Vec<String> = (0..count).map(|number| format!("t{number}")).collect();
+        let page = serde_json::json!({"tags": tags}).to_string();
+        front.add(Rule::on("GET", "/tags/").does(Fault::answer(200, "", page)));
+        assert_eq!(client.tags("many").await.unwrap().len(), count);
+        assert_eq!(front.count("GET", front::Kind::Tags), requests, "{count}");
+    }
     // Without Link, what comes after the last tag is asked for.
     front.reset();
     front.add(Rule::on("GET", "/tags/").does(Fault::Without("link")));
