@@ -1,12 +1,10 @@
 //! The client: what can be asked of a registry below one base.
 
-use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE, OciManifest,
@@ -14,7 +12,6 @@ use oci_client::manifest::{
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 
-use super::ecr::Ecr;
 use super::request::{Answer, Body, Kind, Request, Requests};
 use super::retry::Failure;
 use super::transport::Transport;
@@ -60,15 +57,6 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
     IMAGE_MANIFEST_MEDIA_TYPE,
     IMAGE_MANIFEST_LIST_MEDIA_TYPE,
 ];
-
-/// From how many manifests on a listing of the repository goes first.
-const LIST_FROM: usize = 64;
-
-/// How long a listing is taken for that of now.
-const LIST_GOOD_FOR: Duration = Duration::from_secs(10);
-
-/// How many manifests are asked for at once; the transport has its own bound.
-const PARALLEL: usize = 32;
 
 /// The header in which a registry states a manifest's or blob's digest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -184,76 +172,6 @@ impl Client {
             }
         };
         self.transport.retry(read).await
-    }
-
-    /// The manifests under many tags; a tag that is not in the answer is absent, as in
-    /// [`Self::manifest`].
-    ///
-    /// Amazon ECR is asked for a hundred at a time. Elsewhere each is asked for by itself; where
-    /// they are many, one listing goes first, and what it lacks counts as absent. It serves again
-    /// for a short while: what somebody else puts meanwhile is then not seen.
-    pub async fn manifests(
-        &self,
-        repository: &str,
-        tags: &[String],
-    ) -> Result<BTreeMap<String, RawManifest>, RegistryError> {
-        let mut tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-        if let Some(invalid_tag) = tags.iter().find(|tag| !is_tag(tag)) {
-            return Err(invalid(repository, invalid_tag));
-        }
-        let mut batched = BTreeMap::new();
-        if let Some(ecr) = &self.transport.ecr {
-            let full = self.base().repository(repository);
-            let stands = self.transport.pushed.stands(repository);
-            batched = ecr.manifests(&self.transport, &full, &tags, stands).await?;
-            tags.retain(|tag| !batched.contains_key(*tag) && self.has_put(repository, tag));
-        } else if tags.len() >= LIST_FROM {
-            let listed = self.listed(repository).await?;
-            // A list without anything in it says nothing of a repository that is known to stand.
-            if !(listed.is_empty() && self.transport.pushed.stands(repository)) {
-                tags.retain(|tag| listed.contains(*tag) || self.has_put(repository, tag));
-            }
-        }
-        let found: Vec<Option<(String, RawManifest)>> = stream::iter(tags)
-            .map(|tag| async move {
-                let manifest = self.manifest(repository, tag).await?;
-                Ok::<_, RegistryError>(manifest.map(|manifest| (tag.to_owned(), manifest)))
-            })
-            .buffer_unordered(PARALLEL)
-            .try_collect()
-            .await?;
-        batched.extend(found.into_iter().flatten());
-        Ok(batched)
-    }
-
-    /// The tags of a repository, as they were listed a moment ago if they were.
-    async fn listed(&self, repository: &str) -> Result<Arc<HashSet<String>>, RegistryError> {
-        let lists = || self.transport.lists.lock();
-        {
-            let lists = lists().unwrap_or_else(PoisonError::into_inner);
-            let known = lists.get(repository);
-            if let Some((_, tags)) = known.filter(|(at, _)| at.elapsed() < LIST_GOOD_FOR) {
-                return Ok(Arc::clone(tags));
-            }
-        }
-        let at = Instant::now();
-        let tags: HashSet<String> = self.tags(repository).await?.into_iter().collect();
-        let tags = Arc::new(tags);
-        let mut lists = lists().unwrap_or_else(PoisonError::into_inner);
-        lists.insert(repository.to_owned(), (at, Arc::clone(&tags)));
-        Ok(tags)
-    }
-
-    /// How many manifests one request may bring.
-    #[must_use]
-    pub fn batch(&self) -> usize {
-        let ecr = self.transport.ecr.as_ref();
-        ecr.map_or(1, |_| Ecr::BATCH)
-    }
-
-    /// Whether this client put a manifest there: a registry that does not show it is slow.
-    fn has_put(&self, repository: &str, tag: &str) -> bool {
-        self.transport.pushed.has_manifest(repository, tag)
     }
 
     /// The credential for an engine that pushes to and pulls from this registry; `None` where none is

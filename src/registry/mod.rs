@@ -1,8 +1,8 @@
 //! Registries: the client over the OCI distribution protocol, its credentials, and the embedded
 //! registry. The only module that knows of HTTP, of the registry crates and of their types.
 //!
-//! Flow of a request: [`Client`] says what it wants (client.rs, blobs.rs, tags.rs, delete.rs,
-//! platforms.rs; copy.rs and index.rs put them together), the transport sends it with the one retry
+//! Flow of a request: [`Client`] says what it wants (client.rs, many.rs, blobs.rs, tags.rs,
+//! delete.rs, platforms.rs; copy.rs and index.rs put them together), the transport sends it with the one retry
 //! policy (transport.rs, retry.rs), authentication stands in between (auth.rs, credentials.rs), and
 //! whatever goes wrong becomes a [`RegistryError`]. What Amazon ECR has beside the protocol is in
 //! ecr/; what repositories are to be like there, in upkeep.rs.
@@ -28,6 +28,7 @@ mod hint;
 mod image;
 mod image_config;
 mod index;
+mod many;
 mod platforms;
 mod pushed;
 mod request;

@@ -33,6 +33,16 @@ impl Client {
     /// a full one is followed by asking for what comes after its last tag, until a page brings
     /// nothing new. A list that breaks off anywhere is an error.
     pub async fn tags(&self, repository: &str) -> Result<Vec<String>, RegistryError> {
+        let all = self.tags_within(repository, usize::MAX).await?;
+        Ok(all.unwrap_or_default())
+    }
+
+    /// All tags as [`Self::tags`] has them; `None` if they fill more than so many pages.
+    pub(super) async fn tags_within(
+        &self,
+        repository: &str,
+        most_pages: usize,
+    ) -> Result<Option<Vec<String>>, RegistryError> {
         let path = format!("tags/list?n={PAGE}");
         let (first, scope) = self.address(repository, &path, Access::Pull)?;
         let mut tags = BTreeSet::new();
@@ -46,7 +56,7 @@ impl Client {
             if answer.status.as_u16() != 200 {
                 let unknown = is_first && answer.says_absent();
                 return if unknown {
-                    Ok(Vec::new())
+                    Ok(Some(Vec::new()))
                 } else {
                     Err(answer.refused())
                 };
@@ -68,8 +78,11 @@ impl Client {
                 }
                 _ => None,
             };
+            if next.is_some() && seen.len() >= most_pages {
+                return Ok(None);
+            }
         }
-        Ok(tags.into_iter().collect())
+        Ok(Some(tags.into_iter().collect()))
     }
 }
 

@@ -37,8 +37,8 @@ pub struct Options {
     pub longest_wait: Duration,
     /// No attempt begins later than this after the first one began.
     pub patience: Duration,
-    /// How many requests are under way at once.
-    pub concurrency: usize,
+    /// How many requests are under way at once; `None` for what is right for where the registry is.
+    pub concurrency: Option<usize>,
     /// Certificates in PEM to trust besides the system's.
     pub extra_root_pem: Option<Vec<u8>>,
     /// Which AWS to ask, and as whom, in place of what AWS's own rules find.
@@ -65,7 +65,7 @@ impl Default for Options {
             base_delay: Duration::from_millis(300),
             longest_wait: Duration::from_secs(60),
             patience: Duration::from_secs(300),
-            concurrency: 16,
+            concurrency: None,
             extra_root_pem: None,
             aws: None,
         }
@@ -84,6 +84,8 @@ pub(super) struct Transport {
     pub(super) ecr: Option<Arc<Ecr>>,
     pub(super) options: Options,
     roots: Vec<Certificate>,
+    /// How many requests are under way at once.
+    pub(super) concurrency: usize,
     permits: Semaphore,
     connections: Mutex<HashMap<Route, reqwest::Client>>,
     /// The tags of repositories that were listed, and when.
@@ -101,6 +103,12 @@ struct Route {
     /// Needs root certificates.
     secure: bool,
 }
+
+/// How many requests are under way at once: many registries limit their rate.
+const CONCURRENCY: usize = 16;
+
+/// The same with a registry on this machine, which nobody else waits for.
+const CONCURRENCY_HERE: usize = 32;
 
 /// The most redirects that are followed.
 const MOST_REDIRECTS: usize = 5;
@@ -122,6 +130,12 @@ impl Transport {
             .extra_root_pem
             .as_deref()
             .map_or(Ok(Vec::new()), certificates)?;
+        let usual = if base.is_loopback() {
+            CONCURRENCY_HERE
+        } else {
+            CONCURRENCY
+        };
+        let concurrency = options.concurrency.unwrap_or(usual).max(1);
         Ok(Self {
             root: base.url("/v2/")?,
             ecr: ecr::open(&base, &options)?,
@@ -129,7 +143,8 @@ impl Transport {
             auth: Auth::new(credentials),
             counter: Counter::new(),
             pushed: Pushed::default(),
-            permits: Semaphore::new(options.concurrency.max(1)),
+            concurrency,
+            permits: Semaphore::new(concurrency),
             options,
             roots,
             connections: Mutex::default(),

@@ -219,7 +219,7 @@ async fn blobs_are_mounted_within_a_registry() {
         shipment.check(&target, "api").await;
         // The same client on both sides, one request at a time.
         let options = Options {
-            concurrency: 1,
+            concurrency: Some(1),
             ..quick()
         };
         let base: Base = format!("{host}/acme").parse().unwrap();

@@ -383,7 +383,7 @@ async fn no_more_requests_than_allowed_are_under_way() {
     let front = Front::start(registry.address());
     front.add(Rule::on("*", "").does(Fault::Delay(Duration::from_millis(100))));
     let options = Options {
-        concurrency: 2,
+        concurrency: Some(2),
         ..quick()
     };
     let base: Base = front.base("acme").parse().unwrap();

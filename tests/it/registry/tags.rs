@@ -61,6 +61,37 @@ async fn lists_of_tags_are_whole_or_an_error() {
         assert_eq!(client.tags("many").await.unwrap().len(), count);
         assert_eq!(front.count("GET", front::Kind::Tags), requests, "{count}");
     }
+    // Where a list is longer than asking for what is wanted takes, that is asked for by name.
+    front.reset();
+    let wanted: Vec<String> = (0..70).map(|number| format!("t-{number}")).collect();
+    for page in 1..9 {
+        let link = format!("</v2/acme/many/tags/list?page={page}>; rel=\"next\"");
+        let other = Fault::answer(200, "", format!("{{\"tags\":[\"o{page}\"]}}"));
+        let before = if page == 1 {
+            "list.n=".to_owned()
+        } else {
+            format!("page={}$", page - 1)
+        };
+        let list = Rule::on("GET", &before);
+        front.add(list.does(other.header("link", &link)));
+    }
+    let found = client.manifests("many", &wanted).await.unwrap();
+    assert!(
+        found
+            .keys()
+            .eq(wanted.iter().collect::<std::collections::BTreeSet<_>>())
+    );
+    let pages = front.count("GET", front::Kind::Tags);
+    assert_eq!(pages, wanted.len().div_ceil(32));
+    // A list serves twice, and what it lacks is not asked for.
+    front.reset();
+    let none: Vec<String> = (0..70).map(|number| format!("u-{number}")).collect();
+    for _ in 0..2 {
+        let found = client.manifests("many", &none).await.unwrap();
+        assert!(found.is_empty());
+        assert_eq!(front.count("GET", front::Kind::Tags), 3);
+        assert_eq!(front.count("GET", front::Kind::Manifest), 0);
+    }
     // Without Link, what comes after the last tag is asked for.
     front.reset();
     front.add(Rule::on("GET", "/tags/").does(Fault::Without("link")));
