@@ -32,14 +32,21 @@ impl Mark {
         Self(format!("1{:07}.{count:03}5", std::process::id()))
     }
 
-    /// The command lines of the living processes with this mark.
-    fn alive(&self) -> Vec<String> {
+    /// The living processes with this mark, and their command lines.
+    fn processes(&self) -> Vec<(String, String)> {
         let processes = fs::read_dir("/proc").unwrap().flatten();
         let lines = processes.filter_map(|process| {
             let line = fs::read(process.path().join("cmdline")).ok()?;
-            Some(String::from_utf8_lossy(&line).replace('\0', " "))
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            Some((process.file_name().to_string_lossy().into_owned(), line))
         });
-        lines.filter(|line| line.contains(&self.0)).collect()
+        lines.filter(|(_, line)| line.contains(&self.0)).collect()
+    }
+
+    /// The command lines of the living processes with this mark.
+    fn alive(&self) -> Vec<String> {
+        let processes = self.processes().into_iter();
+        processes.map(|(_, line)| line).collect()
     }
 
     /// Waits until that many processes live, or more.
@@ -63,6 +70,18 @@ impl Mark {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.is_gone();
+    }
+}
+
+/// A test that fails leaves nothing behind.
+impl Drop for Mark {
+    fn drop(&mut self) {
+        for (id, _) in self.processes() {
+            let kill = std::process::Command::new("kill")
+                .args(["-s", "KILL", &id])
+                .status();
+            assert!(kill.is_ok());
+        }
     }
 }
 

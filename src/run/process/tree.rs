@@ -45,14 +45,17 @@ mod linux {
 
     /// Asks every process below this one to end, stopped ones included.
     pub(in super::super) fn terminate(_main: Pid) {
-        let mut open = vec![getpid()];
-        while let Some(parent) = open.pop() {
-            for child in children(parent) {
-                // One that is gone, or another user's, is not reached: `kill` is next.
-                let _ = kill_process(child, Signal::TERM);
-                let _ = kill_process(child, Signal::CONT);
-                open.push(child);
-            }
+        // All are found before the first is told: what one starts to tidy up is left to its work.
+        let mut found = children(getpid());
+        let mut next = 0;
+        while let Some(parent) = found.get(next) {
+            found.extend(children(*parent));
+            next += 1;
+        }
+        for process in found {
+            // One that is gone, or another user's, is not reached: `kill` is next.
+            let _ = kill_process(process, Signal::TERM);
+            let _ = kill_process(process, Signal::CONT);
         }
     }
 
