@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, Key, ProjectName};
-
 /// The media type of every record's manifest.
-pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) use crate::registry::manifest::OCI_IMAGE_MEDIA_TYPE as MANIFEST_TYPE;
+
 /// The version of the records that this program writes, and the newest that it reads.
 pub(super) const VERSION: u64 = 1;
 /// The largest JSON layer that is read, in bytes.
