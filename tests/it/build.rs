@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::front::{Fault, Front, Rule, Seen};
-use crate::program::{Ran, command, report, run, waybill};
+use crate::program::{Ran, command, output, report, run, waybill};
 use crate::repo::Repo;
 use crate::search::search;
 use crate::servers::DockerRegistry;
@@ -74,8 +74,7 @@ impl Shop {
             "http://{}/v2/acme/waybill-ledger/tags/list",
             registry.address
         );
-        let listed = Command::new("curl").args(["-sf", &list]).output().unwrap();
-        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let listed: Value = serde_json::from_str(&output("curl", &["-sf", &list])).unwrap();
         let tags = listed["tags"].as_array().unwrap();
         let projects = plan["projects"].as_array().unwrap().iter();
         let recorded = |project: &&Value| {
@@ -204,12 +203,7 @@ fn a_credential_that_cannot_be_had_is_never_left_out() {
         let config = json!({"credHelpers": {host: "of-nobody"}});
         fs::write(docker.join("config.json"), config.to_string()).unwrap();
         let ran = shop.build(&["app"]);
-        assert_eq!(ran.code, 3, "{image}: {}", ran.err);
-        assert!(
-            ran.err.contains("error[credential-helper]: app: "),
-            "{image}: {}",
-            ran.err
-        );
+        ran.stops(3, "credential-helper: app");
     }
 }
 

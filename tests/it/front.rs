@@ -16,7 +16,6 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -30,9 +29,10 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use regex::Regex;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
 use waybill::model::Digest;
+
+use crate::servers::Listening;
 
 /// What a request is about, by its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +198,7 @@ pub(crate) type OnRequest = Arc<dyn Fn(usize, &str) + Send + Sync>;
 pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     state: Arc<State>,
-    stop: Option<oneshot::Sender<()>>,
+    _server: Listening,
 }
 
 struct State {
@@ -233,24 +233,12 @@ impl Front {
             putting: tokio::sync::Mutex::default(),
             under_way: Arc::default(),
         });
-        let (send_address, address) = mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            runtime.unwrap().block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                send_address.send(listener.local_addr().unwrap()).unwrap();
-                tokio::select! { () = serve(listener, shared) => {}, _ = stopped => {} }
-            });
-        });
-        let address = address.recv().unwrap();
+        let server = Listening::start(move |stream| converse(stream, Arc::clone(&shared)));
         Self {
-            address,
+            address: server.address,
             state,
-            stop: Some(stop),
+            _server: server,
         }
     }
 
@@ -342,21 +330,7 @@ impl Front {
     }
 }
 
-impl Drop for Front {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-    }
-}
-
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
-
-async fn serve(listener: TcpListener, state: Arc<State>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(converse(stream, Arc::clone(&state)));
-    }
-}
 
 async fn converse(stream: TcpStream, state: Arc<State>) {
     let resets = Arc::new(AtomicBool::new(false));

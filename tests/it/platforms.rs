@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::front::{Fault, Front, Rule};
-use crate::program::{Ran, command, report, run, waybill};
+use crate::program::{Ran, command, output, report, run, waybill};
 use crate::repo::Repo;
 use crate::servers::DockerRegistry;
 
@@ -141,13 +141,6 @@ impl Yard {
             })
             .collect()
     }
-}
-
-fn output(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn inspect(arguments: &[&str], image: &str) -> Value {
@@ -504,12 +497,7 @@ fn arm64_is_emulated_or_refused() {
     if !Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists() {
         report("no emulation of arm64 on this machine: only its refusal was tried");
         let ran = yard.waybill(&["build"]);
-        assert_eq!(ran.code, 3, "{}", ran.err);
-        assert!(
-            ran.err.contains("error[platform-not-runnable]: base"),
-            "{}",
-            ran.err
-        );
+        ran.stops(3, "platform-not-runnable: base");
         assert_eq!(yard.tags("base"), Vec::<String>::new());
         return;
     }

@@ -20,6 +20,18 @@ pub(crate) fn report(line: &str) {
     println!("{line}");
 }
 
+/// Runs a program that must succeed; returns what it prints, without white space at the end.
+#[track_caller]
+pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim_end()
+        .to_owned()
+}
+
 /// Runs `waybill` in the work tree's root.
 pub(crate) fn waybill(repo: &Repo, arguments: &[&str]) -> Ran {
     run(command(repo).args(arguments))
@@ -55,6 +67,30 @@ impl Ran {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out)
             .unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+
+    /// Holds that it stopped with this exit code and, first of all, this error: its code, and where
+    /// it concerns a project, `code: project`.
+    #[track_caller]
+    pub(crate) fn stops(&self, code: i32, error: &str) {
+        let Self { out, err, .. } = self;
+        let told = if out.starts_with('{') {
+            let first = &self.json()["errors"][0];
+            let project = first["project"].as_str();
+            let project = project.map_or(String::new(), |name| format!(": {name}"));
+            format!("{}{project}", first["code"].as_str().unwrap())
+        } else {
+            let mut errors = err.lines().filter_map(|line| line.strip_prefix("error["));
+            let first = errors
+                .next()
+                .unwrap_or_else(|| panic!("no error: {out}{err}"));
+            let (code, rest) = first.split_once("]: ").unwrap();
+            let project = error.split_once(": ").map(|(_, project)| project);
+            let project = project.filter(|name| rest.starts_with(&format!("{name}: ")));
+            project.map_or(code.to_owned(), |name| format!("{code}: {name}"))
+        };
+        assert_eq!(told, error, "{out}{err}");
+        assert_eq!(self.code, code, "{out}{err}");
     }
 
     /// Holds everything that was printed, on either stream, against what is expected.

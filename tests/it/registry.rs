@@ -12,13 +12,13 @@ mod index;
 mod manifests;
 mod retries;
 mod secrecy;
+mod shipment;
 mod tags;
 mod tokens;
 mod vendors;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -114,13 +114,6 @@ async fn put(client: &Client, repository: &str, tag: &str, content: &'static [u8
         Put::Done(digest) => digest,
         Put::TagStands => panic!("{tag} stands"),
     }
-}
-
-fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 #[test]

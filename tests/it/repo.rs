@@ -31,6 +31,32 @@ impl Repo {
         repo
     }
 
+    /// Projects `p0`, `p1`, …, committed. Each has a file, and depends on some of those before it:
+    /// on the image of one, or (`false`) on its change alone.
+    pub(crate) fn numbered(projects: &[Vec<(usize, bool)>]) -> Self {
+        let repo = Self::new();
+        let mut entries = Vec::new();
+        for (number, dependencies) in projects.iter().enumerate() {
+            let names = dependencies
+                .iter()
+                .map(|(other, _)| format!(r#""p{other}""#));
+            entries.push(format!(
+                r#""p{number}": {{"buildDir": "p{number}", "dependencies": [{}]}}"#,
+                names.collect::<Vec<_>>().join(", ")
+            ));
+            let used = dependencies.iter().filter(|(_, used)| *used);
+            let copies = used.map(|(other, _)| format!("COPY --from=p{other} / /\n"));
+            let dockerfile = format!("FROM scratch\nCOPY . /\n{}", copies.collect::<String>());
+            repo.write(format!("p{number}/Dockerfile"), dockerfile);
+            repo.write(format!("p{number}/file"), "0");
+        }
+        let entries = entries.join(", ");
+        let manifest = format!(r#"{{"version": 1, "projects": {{{entries}}}}}"#);
+        repo.write("build_manifest.json", manifest);
+        repo.commit("First");
+        repo
+    }
+
     /// A repository that is there already, and stays when this is dropped.
     pub(crate) fn existing(dir: &Path) -> Self {
         Self {

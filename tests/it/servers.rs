@@ -6,11 +6,65 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// Serves on a loopback port, in the runtime that runs this, until that ends.
+pub(crate) async fn listen(router: axum::Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// A server on a loopback port with a thread of its own, so that tests with and without async can
+/// use it. Ends when dropped.
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Listening {
+    /// Has every connection served, each by a task of its own.
+    pub(crate) fn start<F>(serve: impl Fn(tokio::net::TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (send_address, address) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.unwrap().block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                send_address.send(listener.local_addr().unwrap()).unwrap();
+                let accept = async {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        tokio::spawn(serve(stream));
+                    }
+                };
+                tokio::select! { () = accept => {}, _ = stopped => {} }
+            });
+        });
+        Self {
+            address: address.recv().unwrap(),
+            stop: Some(stop),
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
 
 /// Debian's docker-registry on a loopback port, with a directory of its own. Ends when dropped.
 pub(crate) struct DockerRegistry {

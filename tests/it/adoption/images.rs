@@ -12,6 +12,8 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use waybill::model::Digest;
 
+use crate::servers::listen;
+
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// What the registry holds; clones share it.
@@ -76,11 +78,8 @@ impl Image {
 impl Images {
     /// Serves on a loopback port, in the runtime that runs this, until that ends.
     pub(super) async fn serve(&self) -> SocketAddr {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().fallback(answer).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        address
+        let router = Router::new().fallback(answer);
+        listen(router.with_state(self.clone())).await
     }
 
     /// Puts an image under a tag.

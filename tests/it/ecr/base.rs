@@ -128,12 +128,7 @@ fn what_is_not_the_bases_is_left_alone() {
     let put = runtime.block_on(super::client::seed(&service, "waybill-ledger", &marker));
     service.learn("acme/waybill-ledger", marker, &put[0].to_string());
     let refused = waybill_at(&service, &repo, &["registry", "init"]);
-    assert_eq!(refused.code, 3, "{}", refused.err);
-    assert!(
-        refused.err.contains("error[marker-unreadable]"),
-        "{}",
-        refused.err
-    );
+    refused.stops(3, "marker-unreadable");
     assert!(!policy("acme/api"));
     assert_eq!(service.count("CreateRepository"), 0);
     service.lose("acme/waybill-ledger", "v1-ledger");
@@ -152,12 +147,7 @@ fn without_a_credential_nothing_is_asked() {
             .env_remove("AWS_ACCESS_KEY_ID")
             .env_remove("AWS_SECRET_ACCESS_KEY");
         let ran = run(command.args(arguments));
-        assert_eq!(ran.code, 3, "{arguments:?}: {}", ran.err);
-        assert!(
-            ran.err.contains("error[aws-credentials-missing]"),
-            "{}",
-            ran.err
-        );
+        ran.stops(3, "aws-credentials-missing");
         assert!(ran.err.contains("hint: sign in to AWS"), "{}", ran.err);
     }
     assert!(service.log().is_empty(), "{:?}", service.log());
@@ -221,8 +211,7 @@ fn without_a_region_the_command_is_wrong() {
     let ran = run(command_at(&service, &repo)
         .env_remove("AWS_REGION")
         .arg("plan"));
-    assert_eq!(ran.code, 2, "{}", ran.err);
-    assert!(ran.err.contains("error[aws-region-missing]"), "{}", ran.err);
+    ran.stops(2, "aws-region-missing");
     assert!(service.log().is_empty());
 }
 

@@ -7,10 +7,12 @@
 //! tags stand; an image has at most 1,000 tags; calls that come too fast are refused; lists have
 //! 100 tags a page and tokens that mean nothing to anybody else; archived images cannot be had.
 
+mod api;
+mod protocol;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -22,11 +24,10 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
 
 use super::moto::{Moto, REGION};
-use crate::servers::DockerRegistry;
+use crate::servers::{DockerRegistry, Listening};
 
 /// The most tags of an image.
 pub(crate) const MOST_TAGS: usize = 1000;
@@ -48,7 +49,7 @@ pub(crate) struct Service {
     pub(crate) registry: DockerRegistry,
     pub(crate) moto: Moto,
     state: Arc<State>,
-    stop: Option<oneshot::Sender<()>>,
+    _server: Listening,
 }
 
 /// How it is to behave; the default is that of ECR.
@@ -158,25 +159,14 @@ impl Service {
             puts: Mutex::default(),
             seen: Mutex::default(),
         });
-        let (send_address, address) = mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            runtime.unwrap().block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                send_address.send(listener.local_addr().unwrap()).unwrap();
-                tokio::select! { () = serve(listener, shared) => {}, _ = stopped => {} }
-            });
-        });
+        let server = Listening::start(move |stream| converse(stream, Arc::clone(&shared)));
         Self {
-            address: address.recv().unwrap(),
+            address: server.address,
             registry,
             moto,
             state,
-            stop: Some(stop),
+            _server: server,
         }
     }
 
@@ -273,20 +263,6 @@ impl Service {
     }
 }
 
-impl Drop for Service {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-    }
-}
-
-async fn serve(listener: TcpListener, state: Arc<State>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(converse(stream, Arc::clone(&state)));
-    }
-}
-
 async fn converse(stream: TcpStream, state: Arc<State>) {
     let service = service_fn(|request| {
         let state = Arc::clone(&state);
@@ -350,377 +326,6 @@ async fn answer(state: &State, request: Request<Incoming>) -> Answer {
     answer
 }
 
-// The OCI protocol.
-
-impl State {
-    async fn protocol(&self, asked: &Asked) -> Answer {
-        if let Some(refusal) = self.refuse(asked) {
-            return refusal;
-        }
-        let path = asked.path.trim_start_matches("/v2/").to_owned();
-        if let Some(repository) = path.strip_suffix("/tags/list") {
-            return self.list(repository, &asked.query).await;
-        }
-        if let Some((repository, reference)) = path.split_once("/manifests/") {
-            return match asked.method.as_str() {
-                "PUT" => self.put(asked, repository, reference).await,
-                _ => self.get(asked, repository).await,
-            };
-        }
-        match path.split_once("/blobs/") {
-            Some((repository, "uploads/")) if self.repository(repository).await.is_none() => {
-                unknown_repository(repository)
-            }
-            _ => self.forward(asked).await,
-        }
-    }
-
-    /// Who comes without a token, or with one that is not good any more, is not let in.
-    fn refuse(&self, asked: &Asked) -> Option<Answer> {
-        let shown = asked.header("authorization").strip_prefix("Basic ");
-        let shown = shown.and_then(|text| STANDARD.decode(text).ok());
-        let shown = shown.and_then(|bytes| String::from_utf8(bytes).ok());
-        let Some(token) = shown.as_deref().and_then(|text| text.strip_prefix("AWS:")) else {
-            return Some(not_let_in());
-        };
-        let mut tokens = self.tokens.lock().unwrap();
-        match tokens.get_mut(token) {
-            None => Some(not_let_in()),
-            Some(known) if known.uses == 0 || known.until < Instant::now() => {
-                let ways = self.ways.lock().unwrap();
-                let words = ways.expired_words.replace("{token}", token);
-                let words = words.replace("{shown}", &shown_as(token));
-                Some(said(ways.expired_status, "DENIED", &words))
-            }
-            Some(known) => {
-                known.uses -= 1;
-                None
-            }
-        }
-    }
-
-    async fn get(&self, asked: &Asked, repository: &str) -> Answer {
-        if self.repository(repository).await.is_none() {
-            return unknown_repository(repository);
-        }
-        let answer = self.forward(asked).await;
-        let digest = header(&answer, "docker-content-digest");
-        if answer.status() == 404 || self.archived.lock().unwrap().contains(&digest) {
-            return said(404, "MANIFEST_UNKNOWN", "Requested image not found");
-        }
-        answer
-    }
-
-    async fn put(&self, asked: &Asked, repository: &str, reference: &str) -> Answer {
-        {
-            let ways = self.ways.lock().unwrap();
-            if ways.denied.contains("PutImage") {
-                let words = format!(
-                    "User: arn:aws:iam::123456789012:user/test is not authorized to perform: \
-                     ecr:PutImage on resource: {repository}"
-                );
-                return said(403, "DENIED", &words);
-            }
-            if ways.full {
-                let words = format!(
-                    "LimitExceededException: The repository with name '{repository}' already has \
-                     the maximum allowed number of images which is '100000'"
-                );
-                return said(400, "DENIED", &words);
-            }
-        }
-        if self.is_too_fast() {
-            return said(429, "TOOMANYREQUESTS", "Rate exceeded");
-        }
-        let Some(settings) = self.repository(repository).await else {
-            return unknown_repository(repository);
-        };
-        let digest = waybill::model::Digest::of(&asked.body).to_string();
-        if !reference.starts_with("sha256:") {
-            let mut tags = self.tags.lock().unwrap();
-            let tags = tags.entry(repository.to_owned()).or_default();
-            let stands = tags.contains_key(reference);
-            if stands && is_immutable(&settings, reference) {
-                // The same image again is refused in the same words.
-                let name = settings["repositoryName"].as_str().unwrap();
-                let words = format!(
-                    "The image tag '{reference}' already exists in the '{name}' repository and \
-                     cannot be overwritten because the tag is immutable."
-                );
-                return said(400, "TAG_INVALID", &words);
-            }
-            let count = tags.values().filter(|known| **known == digest).count();
-            if count >= MOST_TAGS && tags.get(reference) != Some(&digest) {
-                let words = format!(
-                    "LimitExceededException: the maximum number of tags per image, {MOST_TAGS}, \
-                     has been reached"
-                );
-                return said(403, "DENIED", &words);
-            }
-        }
-        let mut answer = self.forward(asked).await;
-        if answer.status().is_success() {
-            answer.headers_mut().remove("location");
-            let mut tags = self.tags.lock().unwrap();
-            let tags = tags.entry(repository.to_owned()).or_default();
-            tags.insert(reference.to_owned(), digest);
-        }
-        answer
-    }
-
-    fn is_too_fast(&self) -> bool {
-        let most = self.ways.lock().unwrap().puts as usize;
-        let mut puts = self.puts.lock().unwrap();
-        puts.retain(|at| at.elapsed() < Duration::from_secs(1));
-        if puts.len() >= most {
-            return true;
-        }
-        puts.push(Instant::now());
-        false
-    }
-
-    /// Pages of a list in no order; `last` is a token.
-    async fn list(&self, repository: &str, query: &str) -> Answer {
-        if self.repository(repository).await.is_none() {
-            return unknown_repository(repository);
-        }
-        let mut tags = self.all_tags(repository).await;
-        tags.sort_by_key(|tag| waybill::model::Digest::of(tag.as_bytes()));
-        let last = query.split('&').find_map(|pair| pair.strip_prefix("last="));
-        let from = match last {
-            None => 0,
-            Some(last) => match read_page_token(last) {
-                Some(from) => from,
-                None => return said(400, "UNSUPPORTED", "Invalid parameter at 'last'"),
-            },
-        };
-        let page: Vec<&String> = tags.iter().skip(from).take(PAGE).collect();
-        let to = from + page.len();
-        let body = json!({"name": repository, "tags": page}).to_string();
-        let mut builder = Response::builder().header("content-type", "application/json");
-        if to < tags.len() {
-            let token = page_token(to);
-            let link = format!("</v2/{repository}/tags/list?last={token}&n={PAGE}>; rel=\"next\"");
-            builder = builder.header("link", link);
-        }
-        builder.body(Full::from(body)).unwrap()
-    }
-
-    async fn all_tags(&self, repository: &str) -> Vec<String> {
-        let url = format!("http://{}/v2/{repository}/tags/list", self.registry);
-        let answer = self.client.get(url).send().await.unwrap();
-        let bytes = answer.bytes().await.unwrap();
-        let list: Value = serde_json::from_slice(&bytes).unwrap();
-        let tags = list["tags"].as_array().cloned().unwrap_or_default();
-        tags.iter()
-            .map(|tag| tag.as_str().unwrap().to_owned())
-            .collect()
-    }
-
-    /// Sends a request on to the real registry, with the host that the client named.
-    async fn forward(&self, asked: &Asked) -> Answer {
-        // A mount is opt-in with ECR: the upload begins.
-        let is_mount = asked.path.ends_with("/blobs/uploads/");
-        let query = if is_mount { "" } else { asked.query.as_str() };
-        let url = format!("http://{}{}?{query}", self.registry, asked.path);
-        let mut headers = asked.headers.clone();
-        headers.remove("authorization");
-        headers.remove("transfer-encoding");
-        headers.insert("content-length", asked.body.len().into());
-        let method = asked.method.parse().unwrap();
-        let request = self.client.request(method, url).headers(headers);
-        let answer = request.body(asked.body.clone()).send().await.unwrap();
-        let mut builder = Response::builder().status(answer.status());
-        let headers = builder.headers_mut().unwrap();
-        *headers = answer.headers().clone();
-        headers.remove("transfer-encoding");
-        let body = answer.bytes().await.unwrap();
-        builder.body(Full::from(body)).unwrap()
-    }
-}
-
-// The API.
-
-impl State {
-    async fn call(&self, action: &str, asked: &Asked) -> Answer {
-        if !asked
-            .header("authorization")
-            .contains(&format!("Credential={ACCESS_KEY}/"))
-        {
-            let words = "The security token included in the request is invalid.";
-            return exception("UnrecognizedClientException", words);
-        }
-        {
-            let mut ways = self.ways.lock().unwrap();
-            if ways.denied.contains(action) {
-                let words = format!("User: test is not authorized to perform: ecr:{action}");
-                return exception("AccessDeniedException", &words);
-            }
-            if let Some(left) = ways.throttled.get_mut(action).filter(|left| **left > 0) {
-                *left -= 1;
-                return exception("ThrottlingException", "Rate exceeded");
-            }
-        }
-        let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
-        match action {
-            "BatchGetImage" => self.batch_get_image(&body).await,
-            "DescribeImages" => self.describe_images(&body).await,
-            "GetAuthorizationToken" => self.token(asked).await,
-            _ => self.ask_moto(asked).await,
-        }
-    }
-
-    /// A token of moto's making, told apart from every other one.
-    async fn token(&self, asked: &Asked) -> Answer {
-        let answer = self.ask_moto(asked).await;
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        let mut body: Value = serde_json::from_slice(&body).unwrap();
-        let data = &mut body["authorizationData"][0];
-        let made = data["authorizationToken"].as_str().unwrap();
-        let made = String::from_utf8(STANDARD.decode(made).unwrap()).unwrap();
-        let (ways, mut tokens) = (self.ways.lock().unwrap(), self.tokens.lock().unwrap());
-        let token = format!("{made}-{}", tokens.len());
-        data["authorizationToken"] = STANDARD.encode(&token).into();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        data["expiresAt"] = (now.unwrap() + ways.token_lifetime).as_secs_f64().into();
-        let password = token.strip_prefix("AWS:").unwrap().to_owned();
-        let until = Instant::now() + ways.token_lifetime;
-        let uses = ways.token_uses;
-        tokens.insert(password, Token { uses, until });
-        document(200, &body)
-    }
-
-    async fn batch_get_image(&self, body: &Value) -> Answer {
-        let repository = body["repositoryName"].as_str().unwrap();
-        let ids = body["imageIds"].as_array().unwrap();
-        if ids.len() > 100 || ids.is_empty() {
-            let words = "Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member \
-                         must have length between 1 and 100'";
-            return exception("InvalidParameterException", words);
-        }
-        if self.repository(repository).await.is_none() {
-            return no_repository(repository);
-        }
-        let ways = self.ways.lock().unwrap().clone();
-        let halves = ways.half_batches > 0;
-        if halves {
-            self.ways.lock().unwrap().half_batches -= 1;
-        }
-        let (mut images, mut failures) = (Vec::new(), Vec::new());
-        for (at, id) in ids.iter().enumerate() {
-            let tag = id["imageTag"].as_str().unwrap();
-            if halves && at % 2 == 0 {
-                continue;
-            }
-            if let Some(code) = ways.failing.get(tag) {
-                failures.push(json!({"imageId": id, "failureCode": code, "failureReason": "so"}));
-                continue;
-            }
-            match self.manifest(repository, tag).await {
-                Some((digest, media_type, mut text)) => {
-                    if ways.altered.contains(tag) {
-                        text.push(' ');
-                    }
-                    images.push(json!({
-                        "registryId": "123456789012",
-                        "repositoryName": repository,
-                        "imageId": {"imageTag": tag, "imageDigest": digest},
-                        "imageManifest": text,
-                        "imageManifestMediaType": media_type,
-                    }));
-                }
-                None => failures.push(json!({
-                    "imageId": {"imageTag": tag},
-                    "failureCode": "ImageNotFound",
-                    "failureReason": "Requested image not found",
-                })),
-            }
-        }
-        document(200, &json!({"images": images, "failures": failures}))
-    }
-
-    /// Digest, media type and text of a manifest that is not archived.
-    async fn manifest(&self, repository: &str, tag: &str) -> Option<(String, String, String)> {
-        let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.registry);
-        let request = self.client.get(url).header("accept", TYPES);
-        let answer = request.send().await.unwrap();
-        if answer.status() != 200 {
-            return None;
-        }
-        let media_type = answer.headers()["content-type"]
-            .to_str()
-            .unwrap()
-            .to_owned();
-        let text = answer.text().await.unwrap();
-        let digest = waybill::model::Digest::of(text.as_bytes()).to_string();
-        let archived = self.archived.lock().unwrap().contains(&digest);
-        (!archived).then_some((digest, media_type, text))
-    }
-
-    async fn describe_images(&self, body: &Value) -> Answer {
-        let repository = body["repositoryName"].as_str().unwrap();
-        if self.repository(repository).await.is_none() {
-            return no_repository(repository);
-        }
-        let digest = body["imageIds"][0]["imageDigest"].as_str().unwrap();
-        let archived = self.archived.lock().unwrap().contains(digest);
-        let status = body["filter"]["imageStatus"].as_str().unwrap_or("ACTIVE");
-        let url = format!(
-            "http://{}/v2/{repository}/manifests/{digest}",
-            self.registry
-        );
-        let request = self.client.head(url).header("accept", TYPES);
-        let answer = request.send().await.unwrap();
-        let is_there = answer.status() == 200
-            && match status {
-                "ANY" => true,
-                "ARCHIVED" => archived,
-                _ => !archived,
-            };
-        if !is_there {
-            return exception("ImageNotFoundException", "The image does not exist");
-        }
-        let status = if archived { "ARCHIVED" } else { "ACTIVE" };
-        let detail = json!({"imageDigest": digest, "imageStatus": status});
-        document(200, &json!({"imageDetails": [detail]}))
-    }
-
-    async fn ask_moto(&self, asked: &Asked) -> Answer {
-        let url = format!("http://{}/", self.moto);
-        let mut headers = asked.headers.clone();
-        headers.remove("host");
-        let request = self
-            .client
-            .post(url)
-            .headers(headers)
-            .body(asked.body.clone());
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await.unwrap();
-        let mut made = Response::builder().status(status);
-        made = made.header("content-type", "application/x-amz-json-1.1");
-        made.body(Full::from(body)).unwrap()
-    }
-
-    /// What moto knows of a repository.
-    async fn repository(&self, name: &str) -> Option<Value> {
-        if self.ways.lock().unwrap().no_repositories {
-            return None;
-        }
-        let request = Moto::request(&self.client, self.moto, "DescribeRepositories");
-        let body = json!({"repositoryNames": [name]}).to_string();
-        let answer = request.body(body).send().await.unwrap();
-        let bytes = answer.bytes().await.unwrap();
-        let body: Value = serde_json::from_slice(&bytes).unwrap();
-        body["repositories"].get(0).cloned()
-    }
-}
-
-/// The form in which a token is shown to the registry.
-pub(crate) fn shown_as(token: &str) -> String {
-    STANDARD.encode(format!("AWS:{token}"))
-}
-
 /// Whether a repository's settings forbid a tag to move.
 fn is_immutable(settings: &Value, tag: &str) -> bool {
     let excluded = settings["imageTagMutabilityExclusionFilters"].as_array();
@@ -733,6 +338,11 @@ fn is_immutable(settings: &Value, tag: &str) -> bool {
         "IMMUTABLE_WITH_EXCLUSION" => !excluded,
         _ => false,
     }
+}
+
+/// The form in which a token is shown to the registry.
+pub(crate) fn shown_as(token: &str) -> String {
+    STANDARD.encode(format!("AWS:{token}"))
 }
 
 /// A place in a list, as nobody else can read it; in a query it stands as it is.

@@ -12,6 +12,7 @@ use waybill::registry::{Client, Credential, Credentials, Options, Put, Secret};
 
 use super::{Tag, build, context, docker, engine, nothing_more};
 use crate::front::{Fault, Front, Rule, Seen};
+use crate::program::output;
 use crate::servers::{DockerRegistry, Setup};
 
 const USER: &str = "tester";
@@ -34,17 +35,7 @@ fn login(password: &str) -> Credential {
 }
 
 fn skopeo(args: &[&str]) -> String {
-    let output = Command::new("skopeo")
-        .arg("inspect")
-        .args(args)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    output("skopeo", &[&["inspect"], args].concat())
 }
 
 #[tokio::test]

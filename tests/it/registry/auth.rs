@@ -1,6 +1,5 @@
 //! Credentials: shown to whom they are meant for, judged, and kept out of sight.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +12,7 @@ use waybill::problem::{Class, Diagnose as _};
 use waybill::registry::Kind;
 
 use crate::front::{self, Fault, Front, Rule};
-use crate::servers::{DockerRegistry, Setup};
+use crate::servers::{DockerRegistry, Setup, listen};
 
 use super::contents::round_trip;
 use super::{Embedded, client, client_as, login, put};
@@ -145,7 +144,6 @@ pub(super) struct TokenRegistry {
 
 #[derive(Default)]
 struct Tokens {
-    address: std::sync::OnceLock<SocketAddr>,
     /// How many were given.
     given: AtomicUsize,
     /// Those up to this number are not accepted any more.
@@ -160,13 +158,9 @@ impl TokenRegistry {
             open,
             ..Tokens::default()
         });
-        let router = axum::Router::new()
-            .fallback(token_registry)
-            .with_state(Arc::clone(&tokens));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokens.address.set(address).unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let router = axum::Router::new().fallback(token_registry);
+        let state = Arc::clone(&tokens);
+        let address = listen(router.with_state(state)).await;
         Self {
             base: format!("{address}/acme"),
             tokens,
@@ -175,6 +169,7 @@ impl TokenRegistry {
 }
 
 async fn token_registry(State(tokens): State<Arc<Tokens>>, request: Request) -> Response {
+    let host = request.headers()["host"].to_str().unwrap().to_owned();
     let header = request
         .headers()
         .get("authorization")
@@ -209,8 +204,7 @@ async fn token_registry(State(tokens): State<Arc<Tokens>>, request: Request) -> 
     if number.is_some_and(|number: usize| number > tokens.expired.load(Ordering::SeqCst)) {
         return "{\"tags\": [\"a\"]}".into_response();
     }
-    let address = tokens.address.get().unwrap();
-    let challenge = format!("Bearer realm=\"http://{address}/token\",service=\"the registry\"");
+    let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"the registry\"");
     (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)]).into_response()
 }
 

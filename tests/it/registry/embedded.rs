@@ -13,7 +13,9 @@ use waybill::registry::{Client, embedded};
 
 use crate::front::Front;
 
-use super::{Embedded, OCI_MANIFEST, client, manifest_of, put, run, serve};
+use crate::program::output;
+
+use super::{Embedded, OCI_MANIFEST, client, manifest_of, put, serve};
 
 fn http() -> reqwest::Client {
     waybill::registry::install_tls();
@@ -370,7 +372,7 @@ async fn docker_and_skopeo_push_and_pull() {
     std::fs::write(place.path().join("noise"), noise).unwrap();
     let archive = place.path().join("image.tar");
     let archive = archive.to_str().unwrap();
-    run(
+    output(
         "tar",
         &[
             "-C",
@@ -380,18 +382,18 @@ async fn docker_and_skopeo_push_and_pull() {
             "noise",
         ],
     );
-    let id = run("docker", &["import", archive, &image]);
-    run("docker", &["push", &image]);
-    run("docker", &["image", "rm", &image]);
-    run("docker", &["pull", &image]);
-    let pulled = run("docker", &["image", "inspect", "-f", "{{.Id}}", &image]);
-    run("docker", &["image", "rm", &image]);
+    let id = output("docker", &["import", archive, &image]);
+    output("docker", &["push", &image]);
+    output("docker", &["image", "rm", &image]);
+    output("docker", &["pull", &image]);
+    let pulled = output("docker", &["image", "inspect", "-f", "{{.Id}}", &image]);
+    output("docker", &["image", "rm", &image]);
     assert_eq!(pulled, id);
 
     let there = format!("docker://{image}");
     let copy = format!("docker://{base}/copy/web:t");
     let insecure = ["--src-tls-verify=false", "--dest-tls-verify=false"];
-    run("skopeo", &["copy", insecure[0], insecure[1], &there, &copy]);
+    output("skopeo", &["copy", insecure[0], insecure[1], &there, &copy]);
     let client = client(&base);
     let digests = (
         client.digest_of("team/web", "t").await,
@@ -399,5 +401,5 @@ async fn docker_and_skopeo_push_and_pull() {
     );
     assert_eq!(digests.0.unwrap().unwrap(), digests.1.unwrap().unwrap());
     let layout = format!("dir:{}", place.path().join("copy").display());
-    run("skopeo", &["copy", insecure[0], &copy, &layout]);
+    output("skopeo", &["copy", insecure[0], &copy, &layout]);
 }

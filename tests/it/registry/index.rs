@@ -7,7 +7,9 @@ use serde_json::json;
 use waybill::model::{Digest, Platform};
 use waybill::registry::{Client, Put, RegistryError};
 
-use super::{Embedded, OCI_MANIFEST, client, run};
+use crate::program::output;
+
+use super::{Embedded, OCI_MANIFEST, client};
 use crate::front::{Fault, Front, Kind, Rule};
 use crate::servers::DockerRegistry;
 
@@ -110,7 +112,7 @@ async fn indexes_are_of_the_images_form() {
                 variant,
             ];
             let inspect = ["inspect", "--tls-verify=false", "--config", &image];
-            let config = run("skopeo", &[&arguments[..], &inspect].concat());
+            let config = output("skopeo", &[&arguments[..], &inspect].concat());
             let config: serde_json::Value = serde_json::from_str(&config).unwrap();
             assert_eq!(config["architecture"], architecture);
         }

@@ -1,7 +1,6 @@
 //! Tokens for real: docker-registry believes what an issuer of the tests' own signs.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,7 +16,7 @@ use waybill::model::Digest;
 use waybill::registry::{Client, CopyOptions, Credentials, Kind, Origin};
 
 use crate::front::{self, Fault, Front, Rule};
-use crate::servers::{Certificate, DockerRegistry, Issuer, Setup};
+use crate::servers::{Certificate, DockerRegistry, Issuer, Setup, listen};
 use crate::world::World;
 
 use super::contents::round_trip;
@@ -56,9 +55,7 @@ impl Office {
         let router = axum::Router::new()
             .fallback(give)
             .with_state(Arc::clone(&desk));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address: SocketAddr = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let address = listen(router).await;
         let issuer = Issuer {
             realm: &format!("http://{address}/token"),
             certificate: &desk.certificate,

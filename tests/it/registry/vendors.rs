@@ -13,6 +13,8 @@ use bytes::Bytes;
 use waybill::model::Digest;
 use waybill::registry::{Client, Credentials, Put};
 
+use crate::servers::listen;
+
 use super::{OCI_MANIFEST, client_as, login, manifest_of};
 
 /// One request and what is answered to it. `{host}` stands for the server's own address, `{digest}`
@@ -61,7 +63,6 @@ struct Replay {
 
 struct Kept {
     exchanges: Vec<Exchange>,
-    address: SocketAddr,
     asked: Mutex<Vec<String>>,
     /// The places of the exchanges that came about.
     used: Mutex<BTreeSet<usize>>,
@@ -83,19 +84,14 @@ impl Drop for Replay {
 
 impl Replay {
     async fn start(exchanges: Vec<Exchange>) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let asked = Mutex::default();
         let kept = Arc::new(Kept {
             exchanges,
-            address,
-            asked,
+            asked: Mutex::default(),
             used: Mutex::default(),
         });
-        let router = axum::Router::new()
-            .fallback(answer)
-            .with_state(Arc::clone(&kept));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let state = Arc::clone(&kept);
+        let router = axum::Router::new().fallback(answer);
+        let address = listen(router.with_state(state)).await;
         Self { address, kept }
     }
 
@@ -118,6 +114,7 @@ impl Replay {
 }
 
 async fn answer(State(kept): State<Arc<Kept>>, request: Request) -> Response {
+    let host = request.headers()["host"].to_str().unwrap().to_owned();
     let header = request.headers().get("authorization");
     let header = header.map(|value| value.to_str().unwrap().to_owned());
     let shown = header.as_deref().map_or("nothing", |shown| shown);
@@ -140,7 +137,7 @@ async fn answer(State(kept): State<Arc<Kept>>, request: Request) -> Response {
     kept.used.lock().unwrap().insert(place);
     let exchange = &kept.exchanges[place];
     let filled = |text: &str| {
-        let text = text.replace("{host}", &kept.address.to_string());
+        let text = text.replace("{host}", &host);
         text.replace(
             "{digest}",
             &Digest::of(&manifest_of(b"standing")).to_string(),

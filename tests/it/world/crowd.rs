@@ -23,34 +23,13 @@ fn processes() -> usize {
 
 /// Twenty projects in four layers, each upon two of the layer below.
 fn lay_out() -> Repo {
-    let repo = Repo::new();
-    let mut entries = Vec::new();
-    for number in 0..PROJECTS {
-        let below: Vec<usize> = match number / 5 {
-            0 => Vec::new(),
-            layer => vec![
-                (layer - 1) * 5 + number % 5,
-                (layer - 1) * 5 + (number + 1) % 5,
-            ],
-        };
-        let names: Vec<String> = below.iter().map(|other| format!(r#""p{other}""#)).collect();
-        entries.push(format!(
-            r#""p{number}": {{"buildDir": "p{number}", "dependencies": [{}]}}"#,
-            names.join(", ")
-        ));
-        let copies = below
-            .iter()
-            .map(|other| format!("COPY --from=p{other} / /\n"));
-        let dockerfile = format!("FROM scratch\nCOPY . /\n{}", copies.collect::<String>());
-        repo.write(format!("p{number}/Dockerfile"), dockerfile);
-    }
-    let manifest = format!(
-        r#"{{"version": 1, "projects": {{{}}}}}"#,
-        entries.join(", ")
-    );
-    repo.write("build_manifest.json", manifest);
-    repo.commit("First");
-    repo
+    let below = |number: usize| match number / 5 {
+        0 => Vec::new(),
+        layer => [0, 1]
+            .map(|next| ((layer - 1) * 5 + (number + next) % 5, true))
+            .to_vec(),
+    };
+    Repo::numbered(&(0..PROJECTS).map(below).collect::<Vec<_>>())
 }
 
 /// Lets the processes build everything at once. Returns how many projects each built itself.

@@ -30,28 +30,11 @@ const WORKERS: usize = 4;
 
 /// Ten projects, each on the image of another: 0 under 1, 2 and 3; 1 under 2 and 3 …
 fn ten() -> Repo {
-    let repo = Repo::new();
-    let mut projects = Vec::new();
-    for number in 0..10 {
-        let below = number / 2;
-        let (dependencies, from) = if number == 0 {
-            (String::new(), "scratch".to_owned())
-        } else {
-            (format!(r#""p{below}""#), format!("p{below}"))
-        };
-        projects.push(format!(
-            r#""p{number}": {{"buildDir": "p{number}", "dependencies": [{dependencies}]}}"#
-        ));
-        let dockerfile = format!("FROM {from}\nCOPY . /\n");
-        repo.write(format!("p{number}/Dockerfile"), dockerfile);
-    }
-    let manifest = format!(
-        r#"{{"version": 1, "projects": {{{}}}}}"#,
-        projects.join(", ")
-    );
-    repo.write("build_manifest.json", manifest);
-    repo.commit("Ten");
-    repo
+    let below = |number| match number {
+        0 => Vec::new(),
+        _ => vec![(number / 2, true)],
+    };
+    Repo::numbered(&(0..10).map(below).collect::<Vec<_>>())
 }
 
 /// A world over a repository and a registry's directory that others own.

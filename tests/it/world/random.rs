@@ -47,30 +47,9 @@ fn story() -> impl Strategy<Value = Story> {
 }
 
 fn lay_out(projects: &[Dependencies]) -> Repo {
-    let repo = Repo::new();
-    let mut entries = Vec::new();
-    for (number, dependencies) in projects.iter().enumerate() {
-        let names: Vec<String> = dependencies
-            .keys()
-            .map(|other| format!(r#""p{other}""#))
-            .collect();
-        entries.push(format!(
-            r#""p{number}": {{"buildDir": "p{number}", "dependencies": [{}]}}"#,
-            names.join(", ")
-        ));
-        let used = dependencies.iter().filter(|(_, used)| **used);
-        let copies = used.map(|(other, _)| format!("COPY --from=p{other} / /\n"));
-        let dockerfile = format!("FROM scratch\nCOPY . /\n{}", copies.collect::<String>());
-        repo.write(format!("p{number}/Dockerfile"), dockerfile);
-        repo.write(format!("p{number}/file"), "0");
-    }
-    let manifest = format!(
-        r#"{{"version": 1, "projects": {{{}}}}}"#,
-        entries.join(", ")
-    );
-    repo.write("build_manifest.json", manifest);
-    repo.commit("First");
-    repo
+    let projects = projects.iter();
+    let projects = projects.map(|dependencies| dependencies.clone().into_iter().collect());
+    Repo::numbered(&projects.collect::<Vec<_>>())
 }
 
 /// What the projects are made of: their files and those of all that they depend on.

@@ -130,7 +130,7 @@ impl Drop for Life {
 
 impl Life {
     fn new(seed: u64) -> Self {
-        let world = World::of(lay_out());
+        let world = World::of(Repo::numbered(&PROJECTS.map(<[_]>::to_vec)));
         let branch = world.repo.git(&["branch", "--show-current"]);
         let branch = branch.trim().to_owned();
         Self {
@@ -502,31 +502,4 @@ impl Life {
 
 fn project(number: usize) -> ProjectName {
     name(&format!("p{number}"))
-}
-
-fn lay_out() -> Repo {
-    let repo = Repo::new();
-    let mut entries = Vec::new();
-    for (number, dependencies) in PROJECTS.iter().enumerate() {
-        let names: Vec<String> = dependencies
-            .iter()
-            .map(|(other, _)| format!(r#""p{other}""#))
-            .collect();
-        entries.push(format!(
-            r#""p{number}": {{"buildDir": "p{number}", "dependencies": [{}]}}"#,
-            names.join(", ")
-        ));
-        let used = dependencies.iter().filter(|(_, used)| *used);
-        let copies = used.map(|(other, _)| format!("COPY --from=p{other} / /\n"));
-        let dockerfile = format!("FROM scratch\nCOPY . /\n{}", copies.collect::<String>());
-        repo.write(format!("p{number}/Dockerfile"), dockerfile);
-        repo.write(format!("p{number}/file"), "0");
-    }
-    let manifest = format!(
-        r#"{{"version": 1, "projects": {{{}}}}}"#,
-        entries.join(", ")
-    );
-    repo.write("build_manifest.json", manifest);
-    repo.commit("First");
-    repo
 }
