@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CommitId, Digest, ProjectName};
+use crate::model::{CommitId, Digest, ProjectName, TaskId};
 use crate::problem::Problem;
 
 /// Something that happened while a plan was carried out.
@@ -66,6 +66,126 @@ pub enum Event {
         /// How long it took; zero where nothing was done.
         duration: Duration,
     },
+}
+
+/// Something that happened while tasks were carried out.
+#[derive(Clone, Debug)]
+pub enum TaskEvent {
+    /// Work begins.
+    Planned {
+        /// Tasks to run.
+        runs: usize,
+        /// Tasks that have passed already.
+        passed: usize,
+    },
+    /// A task begins, or begins again.
+    Started {
+        /// The task.
+        task: TaskId,
+        /// Which attempt it is, from 1.
+        attempt: u32,
+    },
+    /// Output of a task, secrets masked: whole lines.
+    Output {
+        /// The task.
+        task: TaskId,
+        /// Whether it came on standard error.
+        is_error: bool,
+        /// The bytes as the task wrote them.
+        bytes: Vec<u8>,
+    },
+    /// Something worth knowing that stops nothing.
+    Warning(Problem),
+    /// A task came to its end. Every task of a run does, once.
+    Finished {
+        /// The task.
+        task: TaskId,
+        /// How.
+        verdict: TaskVerdict,
+        /// How long it took; zero where nothing was done.
+        duration: Duration,
+    },
+}
+
+/// How a task ended.
+#[derive(Clone, Debug)]
+pub enum TaskVerdict {
+    /// It passed, and that was recorded.
+    Passed,
+    /// It passed after so many attempts, more than one.
+    Flaky {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// It had passed for the same content.
+    AlreadyPassed {
+        /// The commit that it was run at.
+        commit: CommitId,
+    },
+    /// It failed.
+    Failed {
+        /// What failed.
+        problem: Problem,
+    },
+    /// It took too long, and was ended.
+    TimedOut {
+        /// How long it had.
+        problem: Problem,
+    },
+    /// It could not be tried, or its result not be recorded.
+    Error {
+        /// What went wrong.
+        problem: Problem,
+        /// The exit class of what went wrong.
+        class: crate::problem::Class,
+    },
+    /// What it needs did not pass, or is not there.
+    Blocked {
+        /// The task or project in the way.
+        by: String,
+    },
+    /// Something else failed before it was begun.
+    Skipped,
+    /// The run was stopped.
+    Interrupted,
+}
+
+impl TaskVerdict {
+    /// The verdict's name, as in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Flaky { .. } => "flaky",
+            Self::AlreadyPassed { .. } => "already-passed",
+            Self::Failed { .. } => "failed",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Error { .. } => "error",
+            Self::Blocked { .. } => "blocked",
+            Self::Skipped => "skipped",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Whether what needs the task may run.
+    #[must_use]
+    pub const fn succeeded(&self) -> bool {
+        matches!(
+            self,
+            Self::Passed | Self::Flaky { .. } | Self::AlreadyPassed { .. }
+        )
+    }
+
+    /// What went wrong, where something did.
+    #[must_use]
+    pub const fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Failed { problem } | Self::TimedOut { problem } | Self::Error { problem, .. } => {
+                Some(problem)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What is being done for a project.
@@ -180,8 +300,11 @@ impl Verdict {
     }
 }
 
-/// Where events go. Called from many tasks; must not block for long.
+/// Where events go. Called from many places at once; must not block for long.
 pub type Sink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Where events of tasks go, as [`Sink`].
+pub type TaskSink = Arc<dyn Fn(TaskEvent) + Send + Sync>;
 
 /// A duration as JSON and records have it, in milliseconds.
 #[must_use]

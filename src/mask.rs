@@ -94,6 +94,15 @@ impl Secrets {
         }
     }
 
+    /// How many of these bytes come before the first that a value begins with.
+    fn plain_length(&self, bytes: &[u8]) -> usize {
+        let begins = |byte: &u8| self.values.iter().any(|value| value.first() == Some(byte));
+        if self.values.is_empty() {
+            return bytes.len();
+        }
+        bytes.iter().position(begins).unwrap_or(bytes.len())
+    }
+
     /// The length of the longest value that these bytes begin with.
     fn longest_at(&self, bytes: &[u8]) -> Option<usize> {
         let mut found = self.values.iter().filter(|value| bytes.starts_with(value));
@@ -141,7 +150,16 @@ impl MaskStream {
         let mut shown = Vec::with_capacity(self.held.len());
         let mut start = 0;
         while start < self.held.len() {
+            if self.covered == 0 {
+                // What no value begins with is copied in one piece.
+                let plain = self.secrets.plain_length(&self.held[start..]);
+                shown.extend_from_slice(&self.held[start..start + plain]);
+                start += plain;
+            }
             let rest = &self.held[start..];
+            if rest.is_empty() {
+                break;
+            }
             if !at_end && self.secrets.may_begin(rest) {
                 break;
             }

@@ -3,6 +3,7 @@
 mod documents;
 mod explain;
 mod seal;
+mod tasks;
 
 use serde_json::Value;
 
@@ -25,6 +26,8 @@ pub const SCHEMAS: &[Entry] = &[
     ("registry-init", documents::registry_init),
     ("registry-policy", documents::registry_policy),
     ("registry-serve", documents::registry_serve),
+    ("run", tasks::run),
+    ("run-plan", tasks::run_plan),
     ("seal", seal::seal),
     ("status", seal::status),
     ("taint", explain::taint),

@@ -122,6 +122,8 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Build, push and record what changed, and what depends on it.
     Build(BuildArgs),
+    /// Run tasks that have not passed yet, and remember that they have.
+    Run(RunArgs),
     /// Print a project's image, by digest.
     Image(ImageArgs),
     /// Explain why a project is built, or prove that it need not be.
@@ -255,6 +257,50 @@ pub(super) struct BuildArgs {
     pub(super) history: HistoryLimit,
 }
 
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag")]
+#[command(after_help = "\
+Examples:
+  waybill run unit                     in every project whose content has not passed it
+  waybill run lint unit -p api --deps  in api and all that it depends on
+  waybill run unit -p api -- -v        with an argument, which makes it another task
+  waybill run unit --dry-run           what would be run, and what has passed
+  waybill run unit --worktree          local edits; remembered on this machine only")]
+pub(super) struct RunArgs {
+    /// The tasks, or sequences of them.
+    #[arg(required = true)]
+    pub(super) tasks: Vec<String>,
+    /// Only those of these projects, and the tasks that they need.
+    #[arg(short, long = "project", value_name = "PROJECT", num_args = 1)]
+    pub(super) projects: Vec<String>,
+    /// Those of the projects' dependencies too.
+    #[arg(long, requires = "projects")]
+    pub(super) deps: bool,
+    /// How many tasks run at once [default: the number of processors, at most 8].
+    #[arg(short, long, value_name = "N", env = "WAYBILL_JOBS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: Option<u16>,
+    /// Go on with what needs nothing that failed.
+    #[arg(long)]
+    pub(super) keep_going: bool,
+    /// Fail if one of the projects does not have the task.
+    #[arg(long)]
+    pub(super) fail_on_undefined: bool,
+    /// Print what would be run, and stop.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Run on what is in the work tree; the results stay on this machine.
+    #[arg(long)]
+    pub(super) worktree: bool,
+    /// A secret: id=ID,env=VARIABLE or id=ID,src=FILE.
+    #[arg(long = "secret", value_name = "SPEC")]
+    pub(super) secrets: Vec<String>,
+    #[command(flatten)]
+    pub(super) history: HistoryLimit,
+    /// Arguments for the tasks, after their own.
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(super) arguments: Vec<String>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ImageFormat {
     /// host/prefix/project@sha256:…
@@ -307,9 +353,21 @@ pub(super) struct HistoryArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  waybill log api                 the build that stands
+  waybill log api --failed        the last build that failed
+  waybill log api unit            a task's last success
+  waybill log api unit --times    with the time and the stream of each line")]
 pub(super) struct LogArgs {
     /// The project.
     pub(super) project: String,
+    /// One of its tasks; else its build.
+    pub(super) task: Option<String>,
+    /// Begin each line of a task's log with its time, and with its stream: out, err, or --- for
+    /// what waybill says.
+    #[arg(long, requires = "task")]
+    pub(super) times: bool,
     /// The log of the last failure instead of the last success.
     #[arg(long)]
     pub(super) failed: bool,

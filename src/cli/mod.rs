@@ -66,6 +66,7 @@ async fn run(cli: &Cli, output: Output) -> Ended {
         }
         Command::Plan(args) => commands::plan::run(&session()?, args).await,
         Command::Build(args) => commands::build::run(session()?, &cli.global, args).await,
+        Command::Run(args) => commands::run::run(session()?, &cli.global, args).await,
         Command::Image(args) => commands::image::run(&session()?, args).await,
         Command::Why(args) => commands::why::run(&session()?, args).await,
         Command::History(args) => commands::history::run(&session()?, args).await,

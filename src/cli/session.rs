@@ -1,5 +1,6 @@
 //! What a command works with: the repository, the commit, and the bases opened.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,14 +8,14 @@ use super::output::Output;
 use super::settings::{BaseName, BaseNames, EMBEDDED, Settings};
 use crate::gather::{
     CommitFacts, CommitOptions, GatherError, Keys, LoadedManifest, Manifests, PlanRequest,
-    Planning, load_manifest, plan,
+    Planning, TaskRequest, find_tasks, load_manifest, plan, task_projects,
 };
 use crate::git::Repository;
 use crate::key::{ProjectKey, effective_keys};
 use crate::ledger::{Bases, Ledger, LedgerError, Marker, names, upkeep};
-use crate::model::{CommitId, Digest, ProjectName};
-use crate::plan::Place;
-use crate::problem::{Failure, Problem};
+use crate::model::{CommitId, Digest, ProjectName, TaskId};
+use crate::plan::{FoundTask, Place};
+use crate::problem::{Class, Failure, Problem};
 use crate::registry::{Base, Client, Credentials, Options, Secret, Upkeep, embedded};
 
 /// A repository and a commit of it.
@@ -242,6 +243,45 @@ impl Session {
         Ok(Standing { facts, keys })
     }
 
+    /// A task of a project at the commit, with its key under the taints that stand.
+    pub(super) async fn task(
+        &self,
+        bases: &OpenBases,
+        project: &ProjectName,
+        task: &str,
+    ) -> Result<FoundTask, Failure> {
+        let loaded = self.manifest()?;
+        let mut projects = task_projects(&loaded.manifest, &BTreeSet::from([project.clone()]));
+        projects.insert(project.clone());
+        let projects: Vec<ProjectName> = projects.into_iter().collect();
+        let Standing { facts, keys } = self.standing(bases, &projects).await?;
+        let mut found = find_tasks(&self.repository, &facts, &keys, &TaskRequest::default())?;
+        let is_meant = |id: &TaskId| id.project == *project && id.task.as_str() == task;
+        if let Some((_, problems)) = found.faulty.iter().find(|(id, _)| is_meant(id)) {
+            let problems = problems.clone();
+            return Err(Failure {
+                class: Class::Usage,
+                problems,
+            });
+        }
+        let id = found.tasks.keys().find(|id| is_meant(id)).cloned();
+        let found_task = id.and_then(|id| found.tasks.remove(&id));
+        found_task.ok_or_else(|| {
+            let own = found.tasks.keys().filter(|id| id.project == *project);
+            let names: Vec<&str> = own.map(|id| id.task.as_str()).collect();
+            let message = format!("it has no task '{task}' at {}", self.commit.short());
+            let hint = if names.is_empty() {
+                "it has no tasks at all".to_owned()
+            } else {
+                format!("its tasks are {}", names.join(", "))
+            };
+            let problem = Problem::error("unknown-task", message)
+                .project(project)
+                .hint(hint);
+            Failure::new(Class::Usage, problem)
+        })
+    }
+
     /// Plans, and shows what the manifest's check warned of.
     pub(super) async fn plan(
         &self,
@@ -426,6 +466,11 @@ pub(super) fn now() -> String {
         i64::try_from(since.as_secs()).unwrap_or_default()
     });
     timestamp(seconds)
+}
+
+/// The time with milliseconds, for the lines of logs.
+pub(super) fn precise_now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC.

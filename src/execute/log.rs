@@ -1,20 +1,18 @@
 //! The log of one build: what goes to the screen as events and into the record, secrets masked.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
 use super::builder::Progress;
 use crate::event::{Event, Sink, StepState};
+use crate::ledger::PackedLog;
 use crate::mask::{MaskStream, Secrets};
 use crate::model::ProjectName;
 
-/// The most that is kept of a log, in bytes before compression; what comes after is counted.
-const MAX_KEPT: u64 = 64 << 20;
+/// The most that is kept of the beginning of a log, in bytes before compression.
+const MAX_KEPT: usize = 64 << 20;
 
 /// Takes a builder's progress; shared by everything that one build does.
 pub(super) struct BuildLog {
@@ -28,9 +26,7 @@ struct State {
     steps: BTreeMap<String, MaskStream>,
     /// The step that wrote last, so that the log names a step only where it changes.
     current: String,
-    kept: GzEncoder<Vec<u8>>,
-    written: u64,
-    dropped: u64,
+    kept: PackedLog,
 }
 
 impl BuildLog {
@@ -38,9 +34,7 @@ impl BuildLog {
         let state = State {
             steps: BTreeMap::new(),
             current: String::new(),
-            kept: GzEncoder::new(Vec::new(), Compression::default()),
-            written: 0,
-            dropped: 0,
+            kept: PackedLog::new(MAX_KEPT),
         };
         Self {
             project,
@@ -97,15 +91,7 @@ impl BuildLog {
                 let words = self.secrets.mask_text(words);
                 state.keep("waybill", format!("{words}\n").as_bytes());
             }
-            if state.dropped > 0 {
-                let note = format!("\n… {} more bytes were not kept\n", state.dropped);
-                let _ = state.kept.write_all(note.as_bytes());
-            }
-            let empty = GzEncoder::new(Vec::new(), Compression::default());
-            std::mem::replace(&mut state.kept, empty)
-                .finish()
-                .unwrap_or_default()
-                .into()
+            std::mem::replace(&mut state.kept, PackedLog::new(0)).finish()
         })
     }
 
@@ -146,16 +132,10 @@ impl State {
         if bytes.is_empty() {
             return;
         }
-        let size = bytes.len() as u64;
-        if self.written + size > MAX_KEPT {
-            self.dropped += size;
-            return;
-        }
-        self.written += size;
         if self.current != step {
             step.clone_into(&mut self.current);
-            let _ = writeln!(self.kept, "=== {step}");
+            self.kept.keep(format!("=== {step}\n").as_bytes());
         }
-        let _ = self.kept.write_all(bytes);
+        self.kept.keep(bytes);
     }
 }

@@ -7,10 +7,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::error::GatherError;
 use super::planner::{PARALLEL, Planning, plan};
 use super::request::PlanRequest;
+use super::tasks::required_tasks;
 use crate::git::Repository;
 use crate::ledger::{Bases, Edition, FailedRecord, Release, Shipped, Standing};
-use crate::model::ProjectName;
-use crate::plan::{Action, Place, State, states};
+use crate::model::{Key, ProjectName, TaskId};
+use crate::plan::{Action, Place, State, TaskState, states};
 use crate::problem::{Class, Failure, Problem};
 
 /// Where a commit stands.
@@ -19,6 +20,8 @@ pub struct Status {
     pub planning: Planning,
     /// Every project.
     pub projects: BTreeMap<ProjectName, State>,
+    /// Every required task.
+    pub tasks: BTreeMap<TaskId, TaskState>,
     /// The editions of its waybill, the first one first.
     pub editions: Vec<Edition>,
     /// The base that they stand in.
@@ -29,6 +32,17 @@ impl Status {
     /// The projects that keep the commit from being sealed.
     pub fn blockers(&self) -> impl Iterator<Item = (&ProjectName, &State)> {
         self.projects.iter().filter(|(_, state)| state.blocks())
+    }
+
+    /// The required tasks that keep the commit from being sealed.
+    pub fn open_tasks(&self) -> impl Iterator<Item = (&TaskId, &TaskState)> {
+        self.tasks.iter().filter(|(_, state)| state.blocks())
+    }
+
+    /// Whether anything keeps the commit from being sealed.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.blockers().next().is_some() || self.open_tasks().next().is_some()
     }
 
     /// The newest edition that ships what the commit has now; `None` if it has to be sealed
@@ -43,7 +57,7 @@ impl Status {
     /// The waybill; `None` where something is still in the way.
     #[must_use]
     pub fn release(&self, tag: Option<&str>) -> Option<Release> {
-        if self.blockers().next().is_some() {
+        if self.is_blocked() {
             return None;
         }
         let shipped = self.planning.plan.projects.values().filter_map(|planned| {
@@ -56,7 +70,7 @@ impl Status {
                 commit: facts.commit,
                 uses: facts.uses.keys().cloned().collect(),
                 adopted: facts.adopted,
-                tasks: BTreeMap::new(),
+                tasks: self.passed_tasks(&planned.name),
             };
             Some((planned.name.clone(), shipped))
         });
@@ -73,6 +87,19 @@ impl Status {
     }
 }
 
+impl Status {
+    /// The required tasks of a project that have passed, with the key that each passed under.
+    fn passed_tasks(&self, project: &ProjectName) -> BTreeMap<String, Key> {
+        let passed = self.tasks.iter().filter_map(|(id, state)| match state {
+            TaskState::Passed { key } if id.project == *project => {
+                Some((id.task.to_string(), *key))
+            }
+            _ => None,
+        });
+        passed.collect()
+    }
+}
+
 /// Finds where every project of a commit stands.
 pub async fn status(
     repository: &Repository,
@@ -83,6 +110,7 @@ pub async fn status(
     let failures = failures(bases, &planning).await?;
     let absent = &planning.facts.manifest.expect_absent;
     let projects = states(&planning.plan, &failures, absent);
+    let tasks = required_tasks(repository, bases, &planning).await?;
     let (sealed_in, editions) = match bases.sealed() {
         Some((place, ledger)) => (place, ledger.editions(request.commit).await?),
         None => (Place::Registry, Vec::new()),
@@ -90,6 +118,7 @@ pub async fn status(
     Ok(Status {
         planning,
         projects,
+        tasks,
         editions,
         sealed_in,
     })
@@ -124,6 +153,7 @@ pub async fn seal(
         .blockers()
         .map(|(name, state)| blocked(name, state, &status))
         .collect();
+    problems.extend(status.open_tasks().map(|(id, state)| open_task(id, state)));
     problems.extend(tainted_since(bases, &status).await?);
     let tag = request.options.tag.as_deref();
     match status.release(tag) {
@@ -181,6 +211,35 @@ async fn tainted_since(bases: &Bases, status: &Status) -> Result<Vec<Problem>, F
             .hint(format!("`waybill build {name}` builds it again"))
     };
     Ok(tainted.into_iter().map(problem).collect())
+}
+
+/// Why a required task keeps the commit from being sealed.
+fn open_task(id: &TaskId, state: &TaskState) -> Problem {
+    let task = &id.task;
+    let run = format!("`waybill run {task} -p {}` runs it", id.project);
+    let (code, message, hint) = match state {
+        TaskState::Faulty { problem } => return problem.clone(),
+        TaskState::Failed { failure } => (
+            "task-not-passed",
+            format!(
+                "its task '{task}' did not pass at {}: {}",
+                failure.commit.short(),
+                failure.message
+            ),
+            format!(
+                "`waybill log {} {task} --failed` prints its log",
+                id.project
+            ),
+        ),
+        TaskState::Passed { .. } | TaskState::Missing => (
+            "task-missing",
+            format!("its task '{task}' has not passed"),
+            run,
+        ),
+    };
+    Problem::error(code, message)
+        .project(&id.project)
+        .hint(hint)
 }
 
 /// Why a project keeps the commit from being sealed.

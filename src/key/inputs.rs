@@ -222,40 +222,40 @@ pub fn next_key(tainted: Key) -> Key {
 /// Every value with its length before it, every list with its count, so that no two different
 /// inputs are ever written alike.
 #[derive(Clone, Debug)]
-struct Encoder(Sha256);
+pub(super) struct Encoder(Sha256);
 
 impl Encoder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Sha256::new())
     }
 
-    fn number(&mut self, number: u64) {
+    pub(super) fn number(&mut self, number: u64) {
         self.0.update(number.to_be_bytes());
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.0.update(bytes);
     }
 
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    fn source(&mut self, source: &Source) {
+    pub(super) fn source(&mut self, source: &Source) {
         self.bytes(source.path.as_bytes());
         self.text(source.entry.mode.octal());
         self.0.update(source.entry.id.as_bytes());
     }
 
-    fn option<T>(&mut self, value: Option<T>, encode: impl Fn(&mut Self, T)) {
+    pub(super) fn option<T>(&mut self, value: Option<T>, encode: impl Fn(&mut Self, T)) {
         self.number(u64::from(value.is_some()));
         if let Some(value) = value {
             encode(self, value);
         }
     }
 
-    fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
         encode: impl Fn(&mut Self, T),
@@ -267,7 +267,7 @@ impl Encoder {
         }
     }
 
-    fn finish(self) -> Key {
+    pub(super) fn finish(self) -> Key {
         Key::new(self.0.finalize().into())
     }
 }

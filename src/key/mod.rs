@@ -8,11 +8,13 @@ mod inputs;
 mod keys;
 mod project;
 mod sources;
+mod task;
 
 pub use inputs::{KeyInputs, OwnHash, Recipe, Source, VERSION, next_key};
 pub use keys::{ProjectKey, effective_keys};
 pub use project::{FactsError, Located, ProjectFacts, project_facts};
 pub use sources::Matcher;
+pub use task::{Definition, RestsOn, TASK_VERSION, TaskInputs};
 
 #[cfg(test)]
 mod tests;

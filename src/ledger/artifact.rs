@@ -40,8 +40,10 @@ pub enum Kind {
     Built,
     /// A key is not to be trusted.
     Taint,
-    /// A build failed.
+    /// A build or a task failed.
     Failed,
+    /// A task passed.
+    Passed,
     /// A waybill: every project of a commit has succeeded.
     Release,
 }
@@ -53,6 +55,7 @@ impl Kind {
             Self::Built => "built",
             Self::Taint => "taint",
             Self::Failed => "failed",
+            Self::Passed => "passed",
             Self::Release => "release",
         }
     }

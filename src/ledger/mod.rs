@@ -11,14 +11,18 @@ mod log;
 pub mod names;
 mod record;
 mod release;
+mod results;
 mod store;
 pub mod upkeep;
 
 pub use artifact::{Kind, MAX_LOG, RecordError};
 pub use bases::{Bases, Known, WrittenTaint};
 pub use error::LedgerError;
-pub use log::unpack_log;
-pub use record::{BuiltFacts, BuiltRecord, FailedRecord, Marker, TaintRecord, breakdown};
+pub use log::{PackedLog, unpack_log};
+pub use record::{
+    BuiltFacts, BuiltRecord, FailedRecord, FailedTaskRecord, Marker, PassedFacts, PassedRecord,
+    TaintRecord, breakdown,
+};
 pub use release::{Edition, Release, Sealed, Shipped};
 pub use store::{Ledger, Recorded, Standing};
 

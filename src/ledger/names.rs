@@ -117,7 +117,13 @@ pub fn release_edition(tag: &str) -> Option<(CommitId, u32)> {
     }
 }
 
-/// The tag of the last failure under a key.
+/// The tag of the record of a task that passed.
+#[must_use]
+pub fn passed(key: Key) -> String {
+    format!("{VERSION_PREFIX}passed-{key}")
+}
+
+/// The tag of the last failure under a key, a project's or a task's.
 #[must_use]
 pub fn failed(key: Key) -> String {
     format!("{VERSION_PREFIX}failed-{key}")

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::key::KeyInputs;
-use crate::model::{CommitId, Digest, ProjectName, Reason};
+use crate::model::{CommitId, Digest, ProjectName, Reason, TaskName};
 
 /// The marker of a base: without it, every look-up is an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,51 @@ pub struct FailedRecord {
     /// Why it was being built.
     pub reason: Reason,
     /// Milliseconds until it failed.
+    pub duration: u64,
+}
+
+/// What counts of a task that passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedFacts {
+    /// The task.
+    pub task: TaskName,
+    /// The commit that it was run at.
+    pub commit: CommitId,
+    /// The images that took part, by project. It counts only as long as these are current.
+    pub images: BTreeMap<ProjectName, Digest>,
+    /// How often it was tried until it passed; more than once is a flaky task.
+    pub attempts: u32,
+    /// Milliseconds that it took, all attempts together.
+    pub duration: u64,
+}
+
+/// The whole record of a task that passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PassedRecord {
+    /// What counts.
+    #[serde(flatten)]
+    pub facts: PassedFacts,
+    /// The inputs of the task's key.
+    pub inputs: serde_json::Value,
+    /// Which program ran it, e.g. `waybill 0.1.0`.
+    pub runner: String,
+}
+
+/// The last failure of a task under a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTaskRecord {
+    /// The task.
+    pub task: TaskName,
+    /// The commit that it was run at.
+    pub commit: CommitId,
+    /// `failed`, `timed-out` or `interrupted`.
+    pub verdict: String,
+    /// What failed.
+    pub message: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Milliseconds that it took, all attempts together.
     pub duration: u64,
 }
 

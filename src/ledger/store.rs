@@ -59,7 +59,7 @@ pub struct Recorded<R> {
 /// The records of one base.
 #[derive(Clone)]
 pub struct Ledger {
-    client: Client,
+    pub(super) client: Client,
     marker: Marker,
 }
 

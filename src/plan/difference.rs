@@ -174,20 +174,25 @@ pub(super) fn matching_pattern<'a>(
     let facts = side.projects.get(name)?;
     let project = side.manifest.projects.get(name)?;
     let path = change.path.as_bytes();
-    let is_submodule = [change.old, change.new]
-        .into_iter()
-        .flatten()
-        .any(|entry| entry.mode == Mode::Submodule);
-    let matches = |pattern: &&Pattern| {
-        pattern.is_match(path) || (is_submodule && pattern.may_match_below(&change.path))
-    };
-    let ignored = !is_submodule
+    let matches = |pattern: &&Pattern| matches_change(pattern, change);
+    let ignored = !of_submodule(change)
         && project
             .ignore_patterns
             .iter()
             .any(|ignore| ignore.is_match(path));
     let own = facts.patterns.iter().filter(|_| !ignored).find(matches);
     own.or_else(|| side.manifest.rebuild_all.iter().find(matches))
+}
+
+/// Whether a pattern matches a changed path, or could match inside the submodule that it is.
+pub(super) fn matches_change(pattern: &Pattern, change: &Change) -> bool {
+    pattern.is_match(change.path.as_bytes())
+        || (of_submodule(change) && pattern.may_match_below(&change.path))
+}
+
+fn of_submodule(change: &Change) -> bool {
+    let mut entries = [change.old, change.new].into_iter().flatten();
+    entries.any(|entry| entry.mode == Mode::Submodule)
 }
 
 /// The shortest ways from a project to each of its dependencies: itself first, the nearest first.

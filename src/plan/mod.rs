@@ -10,6 +10,7 @@ mod directive;
 mod facts;
 mod gate;
 mod supposed;
+mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,8 @@ pub use difference::{Comparison, Side};
 pub use directive::Rebuild;
 pub use facts::{Candidate, Facts, Found, Lookup, Place, Refusal};
 pub use gate::{State, states};
-pub use supposed::{Cause, Hit, Hits, Supposed, if_changed};
+pub use supposed::{Cause, Hit, Hits, Supposed, if_changed, paths_that_count};
+pub use tasks::{FoundTask, PlannedTask, Step, TaskState, Tasks, has_passed, plan_tasks};
 
 use crate::key::ProjectKey;
 use crate::ledger::BuiltFacts;

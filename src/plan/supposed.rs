@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::difference::{Routes, Side, matching_pattern};
+use super::difference::{Routes, Side, matches_change, matching_pattern};
 use crate::key::ProjectFacts;
+use crate::manifest::Pattern;
 use crate::model::{Change, Entry, MAX_FILES, Mode, ObjectId, ProjectName, RepoPath};
 
 /// A path that is supposed to change.
@@ -72,6 +73,27 @@ pub fn if_changed(paths: &[Supposed], side: Side<'_>) -> BTreeMap<ProjectName, H
         }
     }
     found
+}
+
+/// Of changed paths, those that a project's key rests on, or where `inputs` has the patterns of
+/// something else, what these and `rebuildAll`'s match.
+#[must_use]
+pub fn paths_that_count(
+    changes: &[Change],
+    project: &ProjectName,
+    inputs: Option<&[Pattern]>,
+    side: Side<'_>,
+) -> Vec<RepoPath> {
+    let routes = Routes::new(project, side.manifest);
+    let counts = |change: &&Change| match inputs {
+        None => first_cause(change, &routes, side).is_some(),
+        Some(patterns) => {
+            let mut patterns = patterns.iter().chain(&side.manifest.rebuild_all);
+            patterns.any(|pattern| matches_change(pattern, change))
+        }
+    };
+    let counting = changes.iter().filter(counts);
+    counting.map(|change| change.path.clone()).collect()
 }
 
 /// A directory of which nothing is known counts as a submodule does: for every pattern that could

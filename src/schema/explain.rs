@@ -84,6 +84,7 @@ pub(super) fn log() -> Value {
         &[
             ("commit", commit()),
             ("project", text()),
+            ("task", or_null(text())),
             ("key", key()),
             ("failed", flag()),
             ("builtAt", commit()),

@@ -32,6 +32,25 @@ pub(super) fn status() -> Value {
         ("reason", reason()),
         ("failure", or_null(failure)),
     ]);
+    let failure = object(&[
+        ("commit", commit()),
+        (
+            "verdict",
+            json!({"enum": ["failed", "timed-out", "interrupted"]}),
+        ),
+        ("message", text()),
+    ]);
+    let task = object(&[
+        ("project", text()),
+        ("task", text()),
+        (
+            "state",
+            json!({"enum": ["passed", "missing", "failed", "faulty"]}),
+        ),
+        ("blocks", flag()),
+        ("key", or_null(hexadecimal(64))),
+        ("failure", or_null(failure)),
+    ]);
     document(
         "status",
         &[
@@ -41,6 +60,7 @@ pub(super) fn status() -> Value {
             ("blocked", count()),
             ("waybills", list(waybill)),
             ("projects", list(project)),
+            ("tasks", list(task)),
         ],
     )
 }
@@ -53,6 +73,10 @@ pub(super) fn seal() -> Value {
         ("image", text()),
         ("builtAt", commit()),
         ("adopted", flag()),
+        (
+            "tasks",
+            json!({"type": "object", "additionalProperties": hexadecimal(64)}),
+        ),
     ]);
     document(
         "seal",

@@ -27,4 +27,5 @@ mod schemas;
 mod seal;
 mod search;
 mod servers;
+mod tasks;
 mod world;

@@ -218,7 +218,7 @@ impl crate::execute::builder::Builder for NoEngine {
     }
 }
 
-fn default_jobs() -> usize {
+pub(super) fn default_jobs() -> usize {
     std::thread::available_parallelism()
         .map_or(2, NonZero::get)
         .min(MAX_JOBS)
@@ -251,7 +251,18 @@ fn exit_code(report: &Report, interrupted: bool) -> u8 {
         _ => None,
     });
     let blocked = verdicts().any(|verdict| matches!(verdict, Verdict::Blocked { .. }));
-    match (failed, classes.min()) {
+    exit_code_of(failed, classes.min(), interrupted, blocked)
+}
+
+/// The exit code of work of which some failed, some went wrong in a class, some was cut off or
+/// blocked: of all that, the most telling.
+pub(super) fn exit_code_of(
+    failed: bool,
+    class: Option<Class>,
+    interrupted: bool,
+    blocked: bool,
+) -> u8 {
+    match (failed, class) {
         (true, _) => exit::code(Class::Failed),
         (false, Some(class)) => exit::code(class),
         (false, None) if interrupted => exit::code(Class::Interrupted),
@@ -261,7 +272,7 @@ fn exit_code(report: &Report, interrupted: bool) -> u8 {
 }
 
 /// Reads `id=ID,env=VARIABLE` and `id=ID,src=FILE`, as `docker build --secret` has them.
-fn read_secrets(specs: &[String]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+pub(super) fn read_secrets(specs: &[String]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     specs.iter().map(|spec| read_secret(spec)).collect()
 }
 

@@ -12,6 +12,7 @@ pub(super) mod log;
 pub(super) mod plan;
 pub(super) mod plan_if;
 pub(super) mod registry;
+pub(super) mod run;
 pub(super) mod schema;
 pub(super) mod status;
 pub(super) mod supervise;

@@ -22,7 +22,7 @@ pub(in crate::cli) async fn run(session: &Session, args: &StatusArgs) -> Ended {
         let text = render::status::text(&status, args.all, &bases, &session.output);
         session.output.data(&text)?;
     }
-    let is_blocked = status.blockers().next().is_some();
+    let is_blocked = status.is_blocked();
     session.close(bases).await;
     Ok(if args.exit_code && is_blocked {
         exit::code(Class::Gate)

@@ -7,4 +7,5 @@ pub(super) mod plan;
 pub(super) mod progress;
 pub(super) mod report;
 pub(super) mod status;
+pub(super) mod tasks;
 pub(super) mod why;

@@ -8,8 +8,8 @@ use crate::cli::output::{Output, Style, problem_json};
 use crate::cli::session::OpenBases;
 use crate::gather::Status;
 use crate::ledger::{Edition, Release};
-use crate::model::ProjectName;
-use crate::plan::{Action, Place, State};
+use crate::model::{ProjectName, TaskId};
+use crate::plan::{Action, Place, State, TaskState};
 use crate::problem::Problem;
 
 /// How much of a failure's message a line shows.
@@ -41,9 +41,33 @@ pub(in crate::cli) fn document(status: &Status, bases: &OpenBases) -> Value {
         "commit": status.planning.plan.commit,
         "registry": bases.name(Place::Registry),
         "sealed": current.is_some(),
-        "blocked": status.blockers().count(),
+        "blocked": status.blockers().count() + status.open_tasks().count(),
         "waybills": waybills,
         "projects": projects,
+        "tasks": status.tasks.iter().map(task).collect::<Vec<_>>(),
+    })
+}
+
+fn task((id, state): (&TaskId, &TaskState)) -> Value {
+    let (key, failure) = match state {
+        TaskState::Passed { key } => (Some(key), None),
+        TaskState::Failed { failure } => {
+            let failure = json!({
+                "commit": failure.commit,
+                "verdict": failure.verdict,
+                "message": failure.message,
+            });
+            (None, Some(failure))
+        }
+        TaskState::Missing | TaskState::Faulty { .. } => (None, None),
+    };
+    json!({
+        "project": id.project,
+        "task": id.task,
+        "state": state.name(),
+        "blocks": state.blocks(),
+        "key": key,
+        "failure": failure,
     })
 }
 
@@ -93,6 +117,7 @@ pub(in crate::cli) fn shipped(release: &Release, bases: &OpenBases) -> Vec<Value
                 "image": base.image(name, &shipped.image),
                 "builtAt": shipped.commit,
                 "adopted": shipped.adopted,
+                "tasks": shipped.tasks,
             })
         })
         .collect()
@@ -125,8 +150,32 @@ pub(in crate::cli) fn text(
         let said = said(status, name, state);
         text.push_str(&format!("{word}  {name_painted}  {said}\n"));
     }
+    for (id, state) in status
+        .tasks
+        .iter()
+        .filter(|(_, state)| all || state.blocks())
+    {
+        text.push_str(&task_line(id, state, output));
+    }
     text.push_str(&summary(status, bases));
     text
+}
+
+fn task_line(id: &TaskId, state: &TaskState, output: &Output) -> String {
+    let (style, said) = match state {
+        TaskState::Passed { .. } => (Style::Green, String::new()),
+        TaskState::Missing => (Style::Yellow, "  has not passed".to_owned()),
+        TaskState::Failed { failure } => {
+            let message = line(&failure.message, MESSAGE);
+            (
+                Style::Red,
+                format!("  {message} (at {})", failure.commit.short()),
+            )
+        }
+        TaskState::Faulty { problem } => (Style::Red, format!("  {}", problem.message)),
+    };
+    let word = output.paint(style, format!("{:<7}", state.name()));
+    format!("{word}  {}{said}\n", output.paint(Style::Bold, id))
 }
 
 fn said(status: &Status, name: &ProjectName, state: &State) -> String {
@@ -143,9 +192,17 @@ fn summary(status: &Status, bases: &OpenBases) -> String {
     let done = |state: &&State| matches!(state, State::Done { .. });
     let done = status.projects.values().filter(done).count();
     let count = status.projects.len();
-    let mut text = format!("{done} of {count} done at {at}\n");
-    let blocked = status.blockers().count();
-    let next = match blocked {
+    let mut text = format!("{done} of {count} done at {at}");
+    if !status.tasks.is_empty() {
+        let passed = status.tasks.len() - status.open_tasks().count();
+        let all = status.tasks.len();
+        text.push_str(&format!(", {passed} of {all} required tasks passed"));
+    }
+    text.push('\n');
+    let open = status.open_tasks().count();
+    let next = match status.blockers().count() {
+        0 if open == 1 => "1 task is in the way".to_owned(),
+        0 if open > 1 => format!("{open} tasks are in the way"),
         0 if bases.bases.registry.marker().upstream => {
             "nothing ever is in a base with an upstream".to_owned()
         }

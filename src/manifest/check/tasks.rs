@@ -67,13 +67,13 @@ pub(super) fn of_project(
         }
         let whole = match &own.from {
             None => own,
-            Some((from, at)) => match shared.get(from) {
-                Some(from) => own.over(from),
-                None => {
+            Some((from, at)) => {
+                let Some(shared_one) = shared.get(from) else {
                     unknown_shared(context, from, *at, shared);
                     continue;
-                }
-            },
+                };
+                own.over(shared_one)
+            }
         };
         let task = whole.task(context, project, directory, (&name, member.position));
         tasks.entry(name).or_insert(task);

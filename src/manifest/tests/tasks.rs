@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::TaskName;
 
 /// A project `a` with these tasks, beside shared ones.
 fn with(tasks: &str, shared: &str) -> String {
@@ -84,7 +85,7 @@ fn sequences_are_lists_of_tasks() {
     let manifest = manifest(json(text));
     let names: Vec<&str> = manifest.sequences["ci"]
         .iter()
-        .map(|task| task.as_str())
+        .map(TaskName::as_str)
         .collect();
     assert_eq!(names, ["lint", "unit"]);
 }
