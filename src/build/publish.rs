@@ -220,9 +220,14 @@ fn is_immutable(message: &str) -> bool {
 /// gone, or what the other one was about to send was left out.
 fn is_disturbed(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    ["does not exist locally", "no such image", "blob unknown"]
-        .iter()
-        .any(|words| message.contains(words))
+    [
+        "does not exist locally",
+        "no such image",
+        "blob unknown",
+        "digest invalid",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
 }
 
 /// Whether a manifest is that of an engine's image, by its id: the digest of its configuration, or

@@ -225,7 +225,14 @@ impl Answer {
 
     /// Whether a manifest was refused for want of something that it refers to.
     pub(super) fn misses_a_part(&self) -> bool {
-        let missing = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+        // docker-registry says DIGEST_INVALID of a manifest, which has no digest of its own in the
+        // request, where another upload is just writing the link of one of its blobs.
+        let missing = [
+            "MANIFEST_BLOB_UNKNOWN",
+            "BLOB_UNKNOWN",
+            "MANIFEST_UNKNOWN",
+            "DIGEST_INVALID",
+        ];
         matches!(self.status.as_u16(), 400 | 404) && missing.iter().any(|code| self.says(code))
     }
 

@@ -274,7 +274,8 @@ fn runs_that_share_an_engine_record_what_they_pushed() {
         images.insert(api["digest"].as_str().unwrap().to_owned());
     }
     report(&format!("{built} recorded their image, of six"));
-    assert_eq!((built, images.len()), (1, 1), "{images:?}");
+    // BuildKit may have made one image for several of them.
+    assert!(built >= 1 && images.len() == 1, "{built} {images:?}");
     let verified = waybill(
         &shop.repo,
         &["plan", "--verify", "--exit-code", "--registry", &base],

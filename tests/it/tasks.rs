@@ -83,7 +83,14 @@ fn verdicts(document: &Value) -> String {
     let tasks = tasks.unwrap_or_else(|| panic!("{document:#}"));
     let shown = tasks.iter().map(|task| {
         let text = |name: &str| task[name].as_str().unwrap().to_owned();
-        format!("{}:{}={}", text("project"), text("task"), text("verdict"))
+        let (verdict, error) = (text("verdict"), &task["error"]["message"]);
+        // What nobody expects says why.
+        let why = if verdict == "error" && !error.as_str().unwrap().contains("as committed") {
+            format!(" ({error})")
+        } else {
+            String::new()
+        };
+        format!("{}:{}={verdict}{why}", text("project"), text("task"))
     });
     shown.collect::<Vec<_>>().join(" ")
 }

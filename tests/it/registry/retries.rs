@@ -332,7 +332,12 @@ async fn parts_that_were_just_put_are_waited_for() {
     let registry = Embedded::start().await;
     let front = Front::start(registry.address());
     let bytes = manifest_of(b"x");
-    for code in ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"] {
+    for code in [
+        "MANIFEST_BLOB_UNKNOWN",
+        "BLOB_UNKNOWN",
+        "MANIFEST_UNKNOWN",
+        "DIGEST_INVALID",
+    ] {
         front.reset();
         let own = client(&front.base("acme"));
         own.put_blob("api", "x".into()).await.unwrap();
