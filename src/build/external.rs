@@ -116,7 +116,7 @@ pub async fn check_reach(engine: &Engine, client: &Client) -> Result<(), Failure
 
 /// What the engine needs to talk with a registry: that of one of `bases`, or another. A credential
 /// that is configured and cannot be had is an error: nothing goes out anonymously in its place.
-pub(super) async fn login(
+pub(crate) async fn login(
     bases: &[&Client],
     host: &str,
 ) -> Result<Option<Credential>, RegistryError> {
@@ -128,7 +128,7 @@ pub(super) async fn login(
 
 /// The registry's host, and port where it has one, that an image comes from: Docker Hub's where
 /// none stands in front. `None` for what is no reference.
-pub(super) fn host_of(reference: &str) -> Option<String> {
+pub(crate) fn host_of(reference: &str) -> Option<String> {
     let image: ImageReference = reference.parse().ok()?;
     Some(image.registry().ok()?.host().to_owned())
 }

@@ -15,4 +15,5 @@ pub mod tar;
 pub use context::Context;
 pub use error::ContextError;
 pub use external::{ExternalImages, check_reach};
+pub(crate) use external::{host_of, login};
 pub use image::{ImageBuilder, Keep};

@@ -17,6 +17,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::problem::{Class, Failure, Problem};
+use crate::run::attend::ATTEND;
 use crate::run::process::SUPERVISE;
 use args::{Cli, Command, DebugCommand, RegistryCommand};
 use output::Output;
@@ -28,11 +29,10 @@ use stopped::{Ended, Stopped};
 #[must_use]
 pub fn main() -> ExitCode {
     // Not a command for people: before the command line and the environment are read for one.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == SUPERVISE)
-    {
-        return commands::supervise::run();
+    match std::env::args_os().nth(1) {
+        Some(word) if word == SUPERVISE => return commands::supervise::run(),
+        Some(word) if word == ATTEND => return commands::attend::run(),
+        _ => {}
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

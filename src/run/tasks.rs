@@ -2,22 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::environment;
+use super::containers::Containers;
 use super::log::{Clock, TaskLog};
 use super::order::in_order;
-use super::process::{Command, Ended, Supervisor};
+use super::prepare::{Parts, no_folder};
+use super::process::{Ended, Supervisor};
 use super::work_tree::WorkTree;
 use crate::event::{TaskEvent, TaskSink, TaskVerdict, milliseconds};
 use crate::ledger::{Bases, FailedTaskRecord, PassedFacts, PassedRecord};
-use crate::manifest::{Action, Run};
 use crate::mask::{Secret, Secrets};
-use crate::model::{CommitId, Digest, ProjectName, RepoPath, TaskId};
+use crate::model::{CommitId, Digest, ProjectName, TaskId};
 use crate::plan::{FoundTask, PlannedTask, Step};
 use crate::problem::{Class, Failure, Problem};
 
@@ -33,6 +32,8 @@ pub struct TaskRunner {
     pub supervisor: Supervisor,
     /// What tasks inherit; see [`environment::inherited`].
     pub environment: BTreeMap<OsString, OsString>,
+    /// What containers need.
+    pub containers: Containers,
     /// The values of secrets, by id.
     pub secrets: BTreeMap<String, Secret<Vec<u8>>>,
     /// The values that may never be shown.
@@ -104,6 +105,7 @@ pub async fn run_tasks(planned: &[PlannedTask], runner: &TaskRunner) -> TaskRepo
         tell(runner, &id, &verdict, Duration::ZERO);
         verdicts.insert(id, (verdict, Duration::ZERO));
     }
+    runner.containers.close().await;
     let report = planned.iter().filter_map(|planned| {
         let (verdict, duration) = verdicts.remove(&planned.task.id)?;
         Some((planned.task.clone(), verdict, duration))
@@ -177,7 +179,15 @@ impl Work<'_> {
     async fn run(&self) -> Result<TaskVerdict, Failure> {
         self.refuse_differing("before it was run").await?;
         let folder = tempfile::tempdir().map_err(|error| no_folder(&error))?;
-        let command = self.command(folder.path())?;
+        let parts = Parts {
+            runner: self.runner,
+            task: self.task,
+            images: self.images,
+        };
+        let prepared = tokio::select! {
+            prepared = parts.prepare(&folder) => prepared?,
+            () = self.runner.stop.cancelled() => return Ok(TaskVerdict::Interrupted),
+        };
         let mut log = TaskLog::new(
             self.task.id.clone(),
             self.runner.sink.clone(),
@@ -196,11 +206,8 @@ impl Work<'_> {
             let limit = self.task.task.timeout;
             let stop = &self.runner.stop;
             let mut output = |stream, bytes: &[u8]| log.output(stream, bytes);
-            let ended = self
-                .runner
-                .supervisor
-                .run(&command, limit, stop, &mut output)
-                .await?;
+            let supervisor = &self.runner.supervisor;
+            let ended = prepared.run(supervisor, limit, stop, &mut output).await?;
             log.end_streams();
             match ended {
                 Ended::Code(0) => return self.passed(attempt, log).await,
@@ -243,60 +250,6 @@ impl Work<'_> {
              $WAYBILL_ARTIFACTS",
         );
         Err(Failure::new(Class::Usage, problem))
-    }
-
-    fn command(&self, folder: &std::path::Path) -> Result<Command, Failure> {
-        let references = self.images.iter();
-        let references = references.map(|(name, (image, _))| (name.clone(), image.clone()));
-        let mut environment = self.runner.environment.clone();
-        let own = environment::own(self.task, self.runner.commit, &references.collect());
-        environment.extend(own);
-        environment.insert("WAYBILL_ARTIFACTS".into(), folder.into());
-        for id in &self.task.task.secrets {
-            let value = self
-                .runner
-                .secrets
-                .get(id)
-                .ok_or_else(|| missing_secret(id))?;
-            environment.insert(id.into(), OsString::from_vec(value.reveal().to_vec()));
-        }
-        let given = self.task.inputs.definition.args.iter().map(OsString::from);
-        let (program, arguments) = match &self.task.task.action {
-            Action::Script(Run::File(_)) => {
-                let file = self.task.file.as_ref();
-                let file = file.map(|file| self.path(file)).unwrap_or_default();
-                (file.into_os_string(), given.collect())
-            }
-            Action::Script(Run::Line(line)) => {
-                let line = if self.task.inputs.definition.args.is_empty() {
-                    line.clone()
-                } else {
-                    format!("{line} \"$@\"")
-                };
-                let name = OsString::from(self.task.id.task.as_str());
-                let words = [OsString::from("-c"), OsString::from(line), name];
-                (
-                    OsString::from("sh"),
-                    words.into_iter().chain(given).collect(),
-                )
-            }
-            Action::Container { .. } | Action::Compose { .. } => {
-                return Err(unsupported(self.task));
-            }
-        };
-        Ok(Command {
-            program,
-            arguments,
-            directory: self.path(&self.task.directory),
-            environment,
-        })
-    }
-
-    fn path(&self, path: &RepoPath) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt as _;
-        self.runner
-            .directory
-            .join(std::ffi::OsStr::from_bytes(path.as_bytes()))
     }
 
     async fn passed(&self, attempts: u32, log: TaskLog) -> Result<TaskVerdict, Failure> {
@@ -400,28 +353,4 @@ fn words(ended: Ended, limit: Option<Duration>) -> String {
         ),
         Ended::Stopped => "it was stopped".to_owned(),
     }
-}
-
-fn missing_secret(id: &str) -> Failure {
-    let problem = Problem::error("secret-missing", format!("no value for secret '{id}'")).hint(
-        format!("give --secret id={id},env=VARIABLE or id={id},src=FILE"),
-    );
-    Failure::new(Class::Usage, problem)
-}
-
-fn no_folder(error: &std::io::Error) -> Failure {
-    let message = format!("there is no folder for artifacts: {error}");
-    let problem = Problem::error("no-artifact-folder", message)
-        .hint("look whether the directory that TMPDIR names can be written");
-    Failure::new(Class::Usage, problem)
-}
-
-/// A kind that this version reads and does not run.
-fn unsupported(task: &FoundTask) -> Failure {
-    let message = format!(
-        "task '{}' is of a kind that this version cannot run",
-        task.id.task
-    );
-    let problem = Problem::error("task-kind-unsupported", message).hint("use a script");
-    Failure::new(Class::Usage, problem)
 }

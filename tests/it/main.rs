@@ -27,5 +27,6 @@ mod schemas;
 mod seal;
 mod search;
 mod servers;
+mod task_kinds;
 mod tasks;
 mod world;

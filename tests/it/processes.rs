@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use waybill::run::process::{Command, Ended, ProcessError, Stream, Supervisor};
+use waybill::run::process::{Command, Ended, GRACE, ProcessError, Stream, Supervisor};
 
 /// What every test that waits for an end allows for it.
 const SOON: Duration = Duration::from_secs(2);
@@ -109,6 +109,7 @@ impl Run {
                 arguments: arguments.iter().map(OsString::from).collect(),
                 directory: "/".into(),
                 environment: BTreeMap::from([("PATH".into(), path)]),
+                grace: GRACE,
             },
             limit: None,
             stop: CancellationToken::new(),

@@ -62,6 +62,14 @@ pub enum EngineError {
         /// In the words of the engine or the registry.
         message: String,
     },
+    /// The engine could not have an image from its registry.
+    #[error("{reference} could not be pulled: {message}")]
+    PullFailed {
+        /// What was to be pulled.
+        reference: String,
+        /// In the words of the engine or the registry.
+        message: String,
+    },
     /// The engine cannot run programs of this platform.
     #[error("the engine at {address} ({engine}) cannot run {platform}: {reason}")]
     PlatformNotRunnable {
@@ -119,6 +127,7 @@ impl Diagnose for EngineError {
             | Self::Refused { .. }
             | Self::Interrupted { .. }
             | Self::PushFailed { .. }
+            | Self::PullFailed { .. }
             | Self::PlatformNotRunnable { .. }
             | Self::Remote { .. } => Class::Unreachable,
         }
@@ -142,6 +151,7 @@ impl EngineError {
             Self::BuildFailed { .. } => "build-failed",
             Self::Context(_) => "context-failed",
             Self::PushFailed { .. } => "push-failed",
+            Self::PullFailed { .. } => "image-not-pulled",
             Self::PlatformNotRunnable { .. } => "platform-not-runnable",
             Self::PlatformMismatch { .. } => "platform-mismatch",
             Self::Remote { .. } => "engine-remote",
@@ -165,6 +175,10 @@ impl EngineError {
             Self::Context(_) => "run the build again",
             Self::PushFailed { .. } => {
                 "look at the registry's name, and whether the credentials may write there"
+            }
+            Self::PullFailed { .. } => {
+                "look at the image's name and platforms, whether the credentials may read it, and \
+                 whether the engine reaches that registry"
             }
             Self::PlatformNotRunnable { .. } => {
                 "install emulation where the engine runs (binfmt and qemu-user-static), or build \

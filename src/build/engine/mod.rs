@@ -5,6 +5,8 @@
 //! secrets beside a context that is streamed, and tells neither a push's digest nor its layers.
 
 mod build;
+mod compose;
+mod container;
 mod dial;
 mod endpoint;
 mod error;
@@ -12,6 +14,7 @@ mod event;
 mod login;
 mod message;
 mod platform;
+mod pull;
 mod push;
 mod session;
 mod ssh;
@@ -28,6 +31,8 @@ use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilde
 use tokio::sync::Mutex;
 
 pub use build::{BuildListener, BuiltImage, ImageBuild};
+pub use compose::ServiceEnd;
+pub use container::{ContainerExit, ContainerRequest, ImageCommand};
 pub use endpoint::Endpoint;
 pub use error::EngineError;
 pub use event::{BuildEvent, LogStream, PushEvent, Step};
@@ -304,10 +309,10 @@ fn split_tag(reference: &str) -> (&str, &str) {
 }
 
 /// Names something in the engine that nobody else may meet: 128 random bits in hexadecimal.
-pub(super) fn unique_id() -> Result<String, EngineError> {
+pub fn unique_id() -> Result<String, EngineError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| EngineError::Interrupted {
-        action: "name a build".to_owned(),
+        action: "take a name that nobody else has".to_owned(),
         reason: error.to_string(),
     })?;
     Ok(hex::encode(bytes))

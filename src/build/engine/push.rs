@@ -58,7 +58,10 @@ impl Engine {
 }
 
 /// The header that carries the credentials; one without any stands for none.
-fn credentials(reference: &str, login: Option<&Credential>) -> Result<HeaderValue, TransportError> {
+pub(super) fn credentials(
+    reference: &str,
+    login: Option<&Credential>,
+) -> Result<HeaderValue, TransportError> {
     let host = reference.split('/').next().unwrap_or_default();
     let credentials = login
         .map(|login| login::for_engine(login, host))

@@ -128,6 +128,7 @@ pub(in crate::cli) async fn run(args: &DebugRunArgs, output: Output) -> Ended {
         arguments: args.arguments.clone(),
         directory: std::env::current_dir()?,
         environment: std::env::vars_os().collect(),
+        grace: process::GRACE,
     };
     let stop = signal::stop();
     let mut written = Ok(());

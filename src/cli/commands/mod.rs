@@ -1,5 +1,6 @@
 //! A file per command: gather, decide, execute, render.
 
+pub(super) mod attend;
 pub(super) mod build;
 pub(super) mod check;
 pub(super) mod completions;

@@ -19,7 +19,7 @@ use crate::model::{Key, ProjectName, TaskId, TaskName};
 use crate::plan::{PlannedTask, Tasks, plan_tasks};
 use crate::problem::{Class, Failure, Problem};
 use crate::run::process::Supervisor;
-use crate::run::{TaskReport, TaskRunner, WorkTree, inherited, run_tasks};
+use crate::run::{Containers, TaskReport, TaskRunner, WorkTree, inherited, run_tasks};
 
 pub(in crate::cli) async fn run(session: Session, global: &Global, args: &RunArgs) -> Ended {
     if args.worktree {
@@ -211,6 +211,8 @@ fn runner(
         let message = format!("the system does not say which program this is: {error}");
         Failure::new(Class::Unreachable, Problem::error("no-supervisor", message))
     })?;
+    let clients = bases.bases.places();
+    let clients = clients.map(|(_, ledger)| ledger.client());
     let masked = Secrets::new(secrets.values().cloned());
     let secrets = secrets.into_iter();
     Ok(TaskRunner {
@@ -218,6 +220,7 @@ fn runner(
         commit: session.commit,
         directory: directory.to_owned(),
         supervisor,
+        containers: Containers::new(clients.cloned().collect(), bases.is_embedded()),
         environment: inherited(std::env::vars_os()),
         secrets: secrets
             .map(|(id, value)| (id, Secret::new(value)))

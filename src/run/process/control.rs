@@ -1,15 +1,17 @@
 //! What waybill and a supervisor say to each other. Both are the same program: there are no
 //! versions of it.
 //!
-//! The request is the command: how many arguments and how many variables, then directory, program,
-//! arguments, and each variable's name and value. Numbers are four bytes, the least significant
-//! first; each text is its length and its bytes. A reply is one byte for its kind, and a number.
+//! The request is the command: how many arguments, how many variables, how many milliseconds of
+//! grace, then directory, program, arguments, and each variable's name and value. Numbers are four
+//! bytes, the least significant first; each text is its length and its bytes. A reply is one byte
+//! for its kind, and a number.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Command;
 
@@ -81,6 +83,7 @@ pub(super) fn request(command: &Command) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     put_number(&mut bytes, command.arguments.len())?;
     put_number(&mut bytes, command.environment.len())?;
+    put_number(&mut bytes, command.grace.as_millis())?;
     put(&mut bytes, command.directory.as_os_str())?;
     put(&mut bytes, &command.program)?;
     for argument in &command.arguments {
@@ -100,6 +103,7 @@ pub(super) fn request(command: &Command) -> io::Result<Vec<u8>> {
 pub(super) fn read_request(from: &mut impl Read) -> io::Result<Command> {
     let arguments = number(from)?;
     let variables = number(from)?;
+    let grace = Duration::from_millis(number(from)?.into());
     Ok(Command {
         directory: PathBuf::from(text(from)?),
         program: text(from)?,
@@ -109,6 +113,7 @@ pub(super) fn read_request(from: &mut impl Read) -> io::Result<Command> {
         environment: (0..variables)
             .map(|_| Ok((text(from)?, text(from)?)))
             .collect::<io::Result<BTreeMap<_, _>>>()?,
+        grace,
     })
 }
 
@@ -118,7 +123,10 @@ fn put(bytes: &mut Vec<u8>, text: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
-fn put_number(bytes: &mut Vec<u8>, number: usize) -> io::Result<()> {
+fn put_number<N>(bytes: &mut Vec<u8>, number: N) -> io::Result<()>
+where
+    u32: TryFrom<N, Error = std::num::TryFromIntError>,
+{
     let number = u32::try_from(number).map_err(io::Error::other)?;
     bytes.extend_from_slice(&number.to_le_bytes());
     Ok(())
@@ -151,6 +159,7 @@ mod tests {
             arguments: vec!["".into(), "a\nb".into(), "a\0b".into()],
             directory: "/d".into(),
             environment: [("A=".into(), "".into()), ("".into(), "x".into())].into(),
+            grace: Duration::from_millis(1234),
         }
     }
 

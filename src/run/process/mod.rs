@@ -35,7 +35,7 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -51,6 +51,12 @@ pub use supervise::supervise;
 
 /// The argument that makes waybill's program a supervisor.
 pub const SUPERVISE: &str = "supervise";
+
+/// How long processes have between SIGTERM and SIGKILL where nothing speaks for more.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// The longest that they may have.
+pub(super) const MAX_GRACE: Duration = Duration::from_secs(4);
 
 /// How long a supervisor may take to end everything before it counts as lost. It gives up itself
 /// before that.
@@ -78,6 +84,8 @@ pub struct Command {
     pub directory: PathBuf,
     /// The whole environment; nothing is inherited.
     pub environment: BTreeMap<OsString, OsString>,
+    /// How long its processes have between SIGTERM and SIGKILL; [`GRACE`] for most.
+    pub grace: Duration,
 }
 
 /// Which stream a chunk of output came from.
@@ -129,9 +137,14 @@ impl Supervisor {
         }
     }
 
+    /// The program.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Runs a command to its end. Its standard input is empty, its process group and session are
-    /// its own. Whatever it started is gone when this returns: SIGTERM first, SIGKILL after a
-    /// second.
+    /// its own. Whatever it started is gone when this returns: SIGTERM first, SIGKILL once
+    /// its grace is over.
     ///
     /// `output` gets each stream's bytes as they come. The command waits while it runs: nothing is
     /// piled up. `limit` and `stop` take effect between two calls of it.

@@ -14,10 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::control::{self, Reply};
-use super::{Command, tree};
-
-/// How long processes have between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(1);
+use super::{Command, MAX_GRACE, tree};
 
 /// How long SIGKILL is repeated before what remains is given up: processes of another user, or ones
 /// that hang in the kernel.
@@ -51,7 +48,7 @@ pub fn supervise() -> io::Result<()> {
         Ok(main) => {
             // Where this fails, waybill is gone, and the watch ends the command.
             let _ = control.write_all(&Reply::Started(main.as_raw_pid()).encode());
-            watch.until_all_ended(main)?
+            watch.until_all_ended(main, command.grace)?
         }
         Err(error) => {
             let unknown = Errno::INVAL.raw_os_error();
@@ -92,13 +89,13 @@ impl Watch {
     }
 
     /// Waits for the end of the command, or for the word to end it, and then ends what is left.
-    fn until_all_ended(&self, main: Pid) -> io::Result<Reply> {
+    fn until_all_ended(&self, main: Pid, grace: Duration) -> io::Result<Reply> {
         self.started.send(main).map_err(io::Error::other)?;
         let first = self.events.recv().map_err(io::Error::other)?;
         if matches!(first, Event::Alone) {
             return Err(io::Error::other("the command ended without a status"));
         }
-        if let Err(pid) = end(main, &self.events) {
+        if let Err(pid) = end(main, &self.events, grace) {
             return Ok(Reply::Remains(pid));
         }
         match first {
@@ -137,12 +134,13 @@ fn reap(started: &Receiver<Pid>, events: &Sender<Event>) {
 }
 
 /// Ends everything below this process, or names one that could not be ended.
-fn end(main: Pid, events: &Receiver<Event>) -> Result<(), i32> {
+fn end(main: Pid, events: &Receiver<Event>, grace: Duration) -> Result<(), i32> {
+    let grace = grace.min(MAX_GRACE);
     tree::terminate(main);
     let begun = Instant::now();
     let mut alone = false;
-    while begun.elapsed() < GRACE + KILLING {
-        if begun.elapsed() >= GRACE {
+    while begun.elapsed() < grace + KILLING {
+        if begun.elapsed() >= grace {
             tree::kill(main);
         }
         alone = alone || is_alone(events);
