@@ -30,7 +30,7 @@ pub struct TaskRunner {
     pub directory: PathBuf,
     /// Ends the processes.
     pub supervisor: Supervisor,
-    /// What tasks inherit; see [`environment::inherited`].
+    /// What tasks inherit; see [`inherited`](super::inherited).
     pub environment: BTreeMap<OsString, OsString>,
     /// What containers need.
     pub containers: Containers,

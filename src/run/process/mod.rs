@@ -1,7 +1,7 @@
 //! A command of the host, run so that its whole tree of processes is gone when it ends.
 //!
 //! waybill does not start the command itself. It starts its own program once more as a *supervisor*
-//! ([`supervise`]), which stands between the two:
+//! ([`supervise()`]), which stands between the two:
 //!
 //! ```text
 //! waybill ──control──▶ supervisor ──starts──▶ command ──▶ its descendants
